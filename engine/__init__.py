@@ -1,0 +1,1 @@
+"""The shared engine behind every face of MBE Studio."""

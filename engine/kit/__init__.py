@@ -1,0 +1,1 @@
+"""The kit: small tools that every room may use and that know nothing of any room."""

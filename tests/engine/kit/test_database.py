@@ -1,0 +1,22 @@
+from sqlalchemy import text
+
+from engine.kit.database import unit_of_work
+
+
+def test_migrated_database_has_the_queue_and_commits(db: str) -> None:
+    with unit_of_work() as uow:
+        assert uow.execute(text("select count(*) from procrastinate_jobs")).scalar() == 0
+        uow.execute(text("create table probe (n int)"))
+    with unit_of_work() as uow:
+        assert uow.execute(text("select count(*) from probe")).scalar() == 0
+
+
+def test_an_error_rolls_back(db: str) -> None:
+    try:
+        with unit_of_work() as uow:
+            uow.execute(text("create table probe (n int)"))
+            raise ValueError
+    except ValueError:
+        pass
+    with unit_of_work() as uow:
+        assert uow.execute(text("select to_regclass('probe')")).scalar() is None
