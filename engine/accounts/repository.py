@@ -1,0 +1,52 @@
+"""The only SQL about people and keys."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from engine.accounts.models import ApiKeyRow, PersonRow
+
+
+def by_email(uow: Session, email: str) -> PersonRow | None:
+    """Return the person with this (lower-case) address."""
+    return uow.scalar(select(PersonRow).where(PersonRow.email == email))
+
+
+def by_id(uow: Session, person_id: str) -> PersonRow | None:
+    """Return a person who may sign in."""
+    return uow.scalar(select(PersonRow).where(PersonRow.id == person_id, ~PersonRow.disabled))
+
+
+def names(uow: Session, ids: Collection[str]) -> dict[str, str]:
+    """Return the names of these people by id."""
+    rows = uow.execute(select(PersonRow.id, PersonRow.name).where(PersonRow.id.in_(ids)))
+    return {row.id: row.name for row in rows}
+
+
+def live_key(uow: Session, secret_hash: str) -> ApiKeyRow | None:
+    """Return the key with this hash unless it was revoked."""
+    return uow.scalar(
+        select(ApiKeyRow).where(ApiKeyRow.secret_hash == secret_hash, ApiKeyRow.revoked_at.is_(None))
+    )
+
+
+def keys_of(uow: Session, person_id: str) -> list[ApiKeyRow]:
+    """Return a person's keys, newest first."""
+    found = uow.scalars(
+        select(ApiKeyRow).where(ApiKeyRow.person_id == person_id).order_by(ApiKeyRow.created_at.desc())
+    )
+    return list(found)
+
+
+def touch_key(uow: Session, key_id: str, at: datetime, older_than: datetime) -> None:
+    """Note that a key was used, at most once a minute: a busy key is not a hot row."""
+    uow.execute(
+        update(ApiKeyRow)
+        .where(
+            ApiKeyRow.id == key_id,
+            (ApiKeyRow.last_used_at.is_(None)) | (ApiKeyRow.last_used_at < older_than),
+        )
+        .values(last_used_at=at)
+    )

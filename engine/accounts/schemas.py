@@ -1,0 +1,33 @@
+"""Values of this room that cross its door."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+ROLES = ("developer", "consumer", "evaluator", "checker", "reviewer", "operator", "stakeholder")
+
+
+class Person(BaseModel):
+    """Who is asking. Every handler takes one."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    tenant_id: str
+    email: str
+    name: str
+    roles: frozenset[str]
+    language: str = "en"
+
+
+class ApiKeyView(BaseModel):
+    """What may be shown of an API key; the secret is shown once, at its making."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
