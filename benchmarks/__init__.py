@@ -1,0 +1,1 @@
+"""Measurements, one module per subject: `python -m benchmarks.NAME [--quick] [--json]`."""

@@ -1,0 +1,1 @@
+"""Conversations to train on: imported, checked row by row, split, fingerprinted and kept."""

@@ -1,0 +1,72 @@
+"""Tables of the knowledge room. PostgreSQL is the source of truth; LanceDB only mirrors the chunks."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.kit.clock import now
+from engine.kit.database import Base
+
+
+class KnowledgeBase(Base):
+    """A set of documents that experts may answer from. `embedder` names the vectors now in use."""
+
+    __tablename__ = "knowledge_bases"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    language: Mapped[str]
+    embedder: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class KnowledgeDocument(Base):
+    """An uploaded text. Its bytes are the blob `knowledge/<base_id>/<id>`, decoded by `encoding`.
+
+    `state` is stored, chunked or failed; `error` is the catalog key of what went wrong.
+    """
+
+    __tablename__ = "knowledge_documents"
+    __table_args__ = (UniqueConstraint("base_id", "sha256"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    size: Mapped[int]
+    characters: Mapped[int]
+    encoding: Mapped[str]
+    sha256: Mapped[str]
+    state: Mapped[str] = mapped_column(default="stored")
+    error: Mapped[str | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class KnowledgeChunk(Base):
+    """A passage of a document: `text` is the document's characters from `start` to `end`.
+
+    `id` follows from the document's hash, the offsets and the text, so the same document gives the
+    same ids in every base; the base completes the key. `content_hash` covers all that is embedded;
+    the chunk lacks its current vector while `indexed_hash`/`indexed_by` say otherwise.
+    """
+
+    __tablename__ = "knowledge_chunks"
+    __table_args__ = (Index(None, "document_id", "ordinal"),)
+
+    base_id: Mapped[str] = mapped_column(
+        ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    document_id: Mapped[str] = mapped_column(ForeignKey("knowledge_documents.id", ondelete="CASCADE"))
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    ordinal: Mapped[int]
+    text: Mapped[str]
+    start: Mapped[int]
+    end: Mapped[int]
+    heading: Mapped[str]
+    content_hash: Mapped[str]
+    indexed_hash: Mapped[str | None] = mapped_column(default=None)
+    indexed_by: Mapped[str | None] = mapped_column(default=None)

@@ -1,0 +1,263 @@
+"""The SQL of the knowledge room."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, ScalarSelect, Select, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from engine.knowledge.models import KnowledgeBase, KnowledgeChunk, KnowledgeDocument
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView
+
+
+def _count(model: type[Any], *conditions: Any) -> ScalarSelect[int]:
+    return select(func.count()).select_from(model).where(*conditions).scalar_subquery()
+
+
+def _base_query() -> Select[Any]:
+    current = (
+        KnowledgeChunk.base_id == KnowledgeBase.id,
+        KnowledgeChunk.indexed_hash == KnowledgeChunk.content_hash,
+        KnowledgeChunk.indexed_by == KnowledgeBase.embedder,
+    )
+    return select(
+        KnowledgeBase.__table__,
+        _count(KnowledgeDocument, KnowledgeDocument.base_id == KnowledgeBase.id).label("documents"),
+        _count(KnowledgeChunk, KnowledgeChunk.base_id == KnowledgeBase.id).label("chunks"),
+        _count(KnowledgeChunk, *current).label("indexed_chunks"),
+    )
+
+
+def _document_query() -> Select[Any]:
+    return select(
+        KnowledgeDocument.__table__,
+        _count(KnowledgeChunk, KnowledgeChunk.document_id == KnowledgeDocument.id).label("chunks"),
+    )
+
+
+def _chunk_query() -> Select[Any]:
+    return select(KnowledgeChunk.__table__, KnowledgeDocument.name.label("document_name")).join(
+        KnowledgeDocument, KnowledgeDocument.id == KnowledgeChunk.document_id
+    )
+
+
+def add_base(uow: Session, base: KnowledgeBase) -> None:
+    """Insert a base."""
+    uow.add(base)
+    uow.flush()
+
+
+def base(uow: Session, base_id: str, tenant_id: str) -> BaseView | None:
+    """Return a base of the tenant."""
+    query = _base_query().where(KnowledgeBase.id == base_id, KnowledgeBase.tenant_id == tenant_id)
+    row = uow.execute(query).one_or_none()
+    return BaseView.model_validate(row) if row else None
+
+
+def bases(uow: Session, tenant_id: str) -> list[BaseView]:
+    """Return the tenant's bases, newest first."""
+    query = _base_query().where(KnowledgeBase.tenant_id == tenant_id).order_by(KnowledgeBase.id.desc())
+    return [BaseView.model_validate(row) for row in uow.execute(query)]
+
+
+def embedders(uow: Session, base_ids: Iterable[str], tenant_id: str) -> dict[str, str]:
+    """Return the embedder of each of `base_ids` that belongs to the tenant."""
+    query = select(KnowledgeBase.id, KnowledgeBase.embedder).where(
+        KnowledgeBase.id.in_(base_ids), KnowledgeBase.tenant_id == tenant_id
+    )
+    return {row.id: row.embedder for row in uow.execute(query)}
+
+
+def set_embedder(uow: Session, base_id: str, embedder: str) -> None:
+    """Point searches of a base at the vectors of another embedder."""
+    uow.execute(update(KnowledgeBase).where(KnowledgeBase.id == base_id).values(embedder=embedder))
+
+
+def delete_base(uow: Session, base_id: str, tenant_id: str) -> bool:
+    """Delete a base with its documents and chunks; False when the tenant has no such base."""
+    query = delete(KnowledgeBase).where(KnowledgeBase.id == base_id, KnowledgeBase.tenant_id == tenant_id)
+    return bool(uow.execute(query.returning(KnowledgeBase.id)).all())
+
+
+def insert_document(uow: Session, values: dict[str, Any]) -> bool:
+    """Insert a document unless the base has the same content already; tells whether it did."""
+    query = (
+        insert(KnowledgeDocument)
+        .values(**values)
+        .on_conflict_do_nothing(index_elements=["base_id", "sha256"])
+    )
+    return bool(uow.execute(query.returning(KnowledgeDocument.id)).all())
+
+
+def document_by_hash(uow: Session, base_id: str, sha256: str) -> DocumentView | None:
+    """Return the document of a base that has this content."""
+    query = _document_query().where(KnowledgeDocument.base_id == base_id, KnowledgeDocument.sha256 == sha256)
+    row = uow.execute(query).one_or_none()
+    return DocumentView.model_validate(row) if row else None
+
+
+def document(uow: Session, document_id: str, tenant_id: str) -> DocumentView | None:
+    """Return a document of the tenant."""
+    query = _document_query().where(
+        KnowledgeDocument.id == document_id, KnowledgeDocument.tenant_id == tenant_id
+    )
+    row = uow.execute(query).one_or_none()
+    return DocumentView.model_validate(row) if row else None
+
+
+def encoding(uow: Session, document_id: str) -> str:
+    """Return the encoding of a document's bytes."""
+    query = select(KnowledgeDocument.encoding).where(KnowledgeDocument.id == document_id)
+    return uow.execute(query).scalar_one()
+
+
+def documents(uow: Session, base_id: str, tenant_id: str) -> list[DocumentView]:
+    """Return a base's documents in the order in which they came."""
+    query = (
+        _document_query()
+        .where(KnowledgeDocument.base_id == base_id, KnowledgeDocument.tenant_id == tenant_id)
+        .order_by(KnowledgeDocument.id)
+    )
+    return [DocumentView.model_validate(row) for row in uow.execute(query)]
+
+
+def unchunked(uow: Session, base_id: str, tenant_id: str) -> list[tuple[str, int]]:
+    """Return (id, characters) of the documents that still have to be cut, in order."""
+    query = (
+        select(KnowledgeDocument.id, KnowledgeDocument.characters)
+        .where(
+            KnowledgeDocument.base_id == base_id,
+            KnowledgeDocument.tenant_id == tenant_id,
+            KnowledgeDocument.state != "chunked",
+        )
+        .order_by(KnowledgeDocument.id)
+    )
+    return [(row.id, row.characters) for row in uow.execute(query)]
+
+
+def set_state(uow: Session, document_id: str, state: str, error: str | None = None) -> None:
+    """Record where a document stands."""
+    query = update(KnowledgeDocument).where(KnowledgeDocument.id == document_id)
+    uow.execute(query.values(state=state, error=error))
+
+
+def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
+    """Delete a document of the tenant with its chunks."""
+    uow.execute(
+        delete(KnowledgeDocument).where(
+            KnowledgeDocument.id == document_id, KnowledgeDocument.tenant_id == tenant_id
+        )
+    )
+
+
+def chunk_ids(uow: Session, base_id: str, document_id: str | None = None) -> list[str]:
+    """Return the ids of all chunks of a base, or of one document of it."""
+    query = select(KnowledgeChunk.id).where(KnowledgeChunk.base_id == base_id)
+    if document_id is not None:
+        query = query.where(KnowledgeChunk.document_id == document_id)
+    return list(uow.scalars(query))
+
+
+def chunks(uow: Session, base_id: str, tenant_id: str, limit: int, offset: int) -> list[ChunkView]:
+    """Return a page of a base's chunks, by document and place."""
+    query = (
+        _chunk_query()
+        .where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.tenant_id == tenant_id)
+        .order_by(KnowledgeChunk.document_id, KnowledgeChunk.ordinal)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [ChunkView.model_validate(row) for row in uow.execute(query)]
+
+
+def chunks_by_id(
+    uow: Session, base_ids: Iterable[str], tenant_id: str, ids: Iterable[str]
+) -> dict[str, ChunkView]:
+    """Return those of `ids` that are chunks of these bases of the tenant."""
+    query = _chunk_query().where(
+        KnowledgeChunk.base_id.in_(base_ids),
+        KnowledgeChunk.tenant_id == tenant_id,
+        KnowledgeChunk.id.in_(ids),
+    )
+    return {row.id: ChunkView.model_validate(row) for row in uow.execute(query)}
+
+
+def insert_chunks(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert chunks; those that are there already stay as they are."""
+    if rows:
+        uow.execute(insert(KnowledgeChunk).on_conflict_do_nothing(), rows)
+
+
+def delete_chunks(uow: Session, document_id: str) -> None:
+    """Delete a document's chunks, to cut it anew."""
+    uow.execute(delete(KnowledgeChunk).where(KnowledgeChunk.document_id == document_id))
+
+
+def _lacking(base_id: str, embedder: str) -> tuple[Any, ...]:
+    return (
+        KnowledgeChunk.base_id == base_id,
+        KnowledgeChunk.indexed_hash.is_distinct_from(KnowledgeChunk.content_hash)
+        | KnowledgeChunk.indexed_by.is_distinct_from(embedder),
+    )
+
+
+def count_lacking(uow: Session, base_id: str, embedder: str) -> int:
+    """Return how many chunks lack a current vector of `embedder`."""
+    query = select(func.count()).select_from(KnowledgeChunk).where(*_lacking(base_id, embedder))
+    return uow.execute(query).scalar_one()
+
+
+def lacking(uow: Session, base_id: str, embedder: str, limit: int) -> list[Row[Any]]:
+    """Return up to `limit` chunks (id, tenant_id, heading, text, content_hash) that lack a vector."""
+    columns = (
+        KnowledgeChunk.id,
+        KnowledgeChunk.tenant_id,
+        KnowledgeChunk.heading,
+        KnowledgeChunk.text,
+        KnowledgeChunk.content_hash,
+    )
+    query = select(*columns).where(*_lacking(base_id, embedder))
+    return list(uow.execute(query.order_by(KnowledgeChunk.document_id, KnowledgeChunk.ordinal).limit(limit)))
+
+
+def mark_indexed(uow: Session, base_id: str, embedder: str, hashes: dict[str, str]) -> None:
+    """Record that the chunks (id -> content hash) have their vectors of `embedder`."""
+    query = update(KnowledgeChunk).where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.id.in_(hashes))
+    # A chunk cut anew meanwhile has another hash and keeps lacking its vector.
+    matching = query.where(KnowledgeChunk.content_hash.in_(set(hashes.values())))
+    uow.execute(matching.values(indexed_hash=KnowledgeChunk.content_hash, indexed_by=embedder))
+
+
+def indexed_ids(uow: Session, base_id: str, embedder: str) -> set[str]:
+    """Return the ids of the chunks that are recorded to have a vector of `embedder`."""
+    query = select(KnowledgeChunk.id).where(
+        KnowledgeChunk.base_id == base_id, KnowledgeChunk.indexed_by == embedder
+    )
+    return set(uow.scalars(query))
+
+
+def forget_vectors(uow: Session, base_id: str, ids: Iterable[str]) -> None:
+    """Record that these chunks have no vector."""
+    query = update(KnowledgeChunk).where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.id.in_(ids))
+    uow.execute(query.values(indexed_hash=None, indexed_by=None))
+
+
+def hold_document(uow: Session, document_id: str) -> bool:
+    """Keep a document from being deleted until the transaction ends; False when it is gone."""
+    query = select(KnowledgeDocument.id).where(KnowledgeDocument.id == document_id)
+    return uow.execute(query.with_for_update(key_share=True)).one_or_none() is not None
+
+
+def try_lock(connection: Connection, base_id: str) -> bool:
+    """Become the only writer of a base's chunks and vectors, until `unlock` or the connection ends."""
+    return bool(connection.execute(select(func.pg_try_advisory_lock(_lock_number(base_id)))).scalar_one())
+
+
+def unlock(connection: Connection, base_id: str) -> None:
+    """Let others write again."""
+    connection.execute(select(func.pg_advisory_unlock(_lock_number(base_id))))
+
+
+def _lock_number(base_id: str) -> Any:
+    return func.hashtextextended(f"knowledge:{base_id}", 0)

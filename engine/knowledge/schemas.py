@@ -1,0 +1,74 @@
+"""Values that cross the knowledge room's door."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+BaseLanguage = Literal["en", "zh", "mixed"]
+DocumentState = Literal["stored", "chunked", "failed"]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class BaseView(_View):
+    """A knowledge base with its counts. `indexed_chunks` have a current vector and can be found."""
+
+    id: str
+    tenant_id: str
+    owner_id: str
+    name: str
+    language: BaseLanguage
+    embedder: str
+    documents: int
+    chunks: int
+    indexed_chunks: int
+    created_at: datetime
+
+
+class DocumentView(_View):
+    """An uploaded text; `size` in bytes, `error` a catalog key when `state` is failed."""
+
+    id: str
+    base_id: str
+    name: str
+    size: int
+    sha256: str
+    state: DocumentState
+    chunks: int
+    error: str | None
+    created_at: datetime
+
+
+class ChunkView(_View):
+    """A chunk with its exact place: `document_text[start:end] == text`."""
+
+    id: str
+    document_id: str
+    document_name: str
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    heading: str
+
+
+class Passage(_View):
+    """A chunk found for a question, best first.
+
+    `score` orders the passages; `cosine` is the similarity of question and passage (-1 to 1);
+    `lexical` is the share of the question's telling words found in the passage (0 to 1).
+    """
+
+    chunk_id: str
+    document_id: str
+    document_name: str
+    heading: str
+    text: str
+    start: int
+    end: int
+    score: float
+    cosine: float
+    lexical: float

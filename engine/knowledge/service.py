@@ -1,0 +1,180 @@
+"""What people do with knowledge bases: create them, add and remove documents, look inside."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import BinaryIO, cast, get_args
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from engine.kit.blobs import blobs
+from engine.kit.errors import BadInput, NotFound, TooLarge
+from engine.kit.ids import new_id
+from engine.kit.logs import logger
+from engine.kit.settings import settings
+from engine.knowledge import embedding, index, repository
+from engine.knowledge.decoding import clean_name, decode
+from engine.knowledge.models import KnowledgeBase
+from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
+
+BASE_NAME_LENGTH = 80
+_PIECE = 1 << 20
+
+
+def blob_key(base_id: str, document_id: str) -> str:
+    """Return where a document's bytes lie in the object store."""
+    return f"knowledge/{base_id}/{document_id}"
+
+
+def create_base(uow: Session, *, person_id: str, tenant_id: str, name: str, language: str) -> BaseView:
+    """Create an empty knowledge base for texts in `language` ("en", "zh" or "mixed").
+
+    Raises BadInput for a missing or overlong name, or another language.
+    """
+    name = " ".join(name.split())
+    if not 0 < len(name) <= BASE_NAME_LENGTH:
+        raise BadInput("knowledge.bad_name", field="name", most=BASE_NAME_LENGTH)
+    if language not in get_args(BaseLanguage):
+        raise BadInput("knowledge.bad_language", field="language", language=language[:20])
+    base = KnowledgeBase(
+        id=new_id("kb"),
+        tenant_id=tenant_id,
+        owner_id=person_id,
+        name=name,
+        language=language,
+        embedder=embedding.name_for(cast(BaseLanguage, language)),
+    )
+    repository.add_base(uow, base)
+    return get_base(uow, base.id, tenant_id)
+
+
+def get_base(uow: Session, base_id: str, tenant_id: str) -> BaseView:
+    """Return a base of the tenant. Raises NotFound."""
+    found = repository.base(uow, base_id, tenant_id)
+    if found is None:
+        raise NotFound("knowledge.unknown_base", field="base_id")
+    return found
+
+
+def bases(uow: Session, tenant_id: str) -> list[BaseView]:
+    """Return the tenant's bases, newest first."""
+    return repository.bases(uow, tenant_id)
+
+
+def delete_base(uow: Session, base_id: str, tenant_id: str) -> None:
+    """Delete a base with its documents, chunks and vectors. Raises NotFound."""
+    if not repository.delete_base(uow, base_id, tenant_id):
+        raise NotFound("knowledge.unknown_base", field="base_id")
+
+    def clear() -> None:
+        index.drop(base_id)
+        blobs().delete(f"knowledge/{base_id}")
+
+    _after_commit(uow, clear)
+
+
+def add_document(
+    uow: Session, *, base_id: str, tenant_id: str, filename: str, source: BinaryIO | bytes
+) -> DocumentView:
+    """Store a text in a base; the same content twice is the same document.
+
+    Accepts .txt and .md in UTF-8, UTF-16 with BOM or GB 18030. Only the clean base name of
+    `filename` is kept, for display. Raises NotFound (base), BadInput (kind of file, encoding, no
+    text) and TooLarge; nothing is stored then, and a file over the limit is not read to its end.
+    """
+    get_base(uow, base_id, tenant_id)
+    name = clean_name(filename)
+    data = _read(source, name)
+    decoded = decode(data, name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if known := repository.document_by_hash(uow, base_id, sha256):
+        return known
+    document_id = new_id("doc")
+    values = {
+        "id": document_id,
+        "base_id": base_id,
+        "tenant_id": tenant_id,
+        "name": name,
+        "size": len(data),
+        "characters": len(decoded.text),
+        "encoding": decoded.encoding,
+        "sha256": sha256,
+    }
+    if repository.insert_document(uow, values):
+        blobs().put(blob_key(base_id, document_id), data)
+    # Otherwise the same content was added by someone else a moment ago: that one is the document.
+    stored = repository.document_by_hash(uow, base_id, sha256)
+    assert stored is not None
+    return stored
+
+
+def documents(uow: Session, base_id: str, tenant_id: str) -> list[DocumentView]:
+    """Return a base's documents in the order in which they came. Raises NotFound."""
+    get_base(uow, base_id, tenant_id)
+    return repository.documents(uow, base_id, tenant_id)
+
+
+def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
+    """Delete a document with its chunks and vectors. Raises NotFound."""
+    document = _document(uow, document_id, tenant_id)
+    ids = repository.chunk_ids(uow, document.base_id, document_id)
+    repository.delete_document(uow, document_id, tenant_id)
+
+    def clear() -> None:
+        index.remove(document.base_id, ids)
+        blobs().delete(blob_key(document.base_id, document_id))
+
+    _after_commit(uow, clear)
+
+
+def document_text(uow: Session, document_id: str, tenant_id: str) -> str:
+    """Return the whole text that chunk offsets point into. Raises NotFound."""
+    document = _document(uow, document_id, tenant_id)
+    data = blobs().read(blob_key(document.base_id, document_id))
+    return data.decode(repository.encoding(uow, document_id))
+
+
+def chunks(uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0) -> list[ChunkView]:
+    """Return a page of a base's chunks, in reading order. Raises NotFound."""
+    get_base(uow, base_id, tenant_id)
+    return repository.chunks(uow, base_id, tenant_id, limit, offset)
+
+
+def _document(uow: Session, document_id: str, tenant_id: str) -> DocumentView:
+    found = repository.document(uow, document_id, tenant_id)
+    if found is None:
+        raise NotFound("knowledge.unknown_document", field="document_id")
+    return found
+
+
+def _read(source: BinaryIO | bytes, name: str) -> bytes:
+    limit = settings().upload_limit
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    pieces, size = [], 0
+    while piece := stream.read(_PIECE):
+        size += len(piece)
+        if size > limit:
+            raise TooLarge("knowledge.too_large", field="file", name=name, limit=_size_text(limit))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 2**20:g} MB" if size >= 2**20 else f"{size:,} B"
+
+
+def _after_commit(uow: Session, action: Callable[[], None]) -> None:
+    """Clear what lies outside the database once the deletion is certain.
+
+    If that fails, the rows are gone all the same: searches read texts from PostgreSQL, and the
+    next indexing removes leftover vectors.
+    """
+
+    def run(_session: Session) -> None:
+        try:
+            action()
+        except Exception:
+            logger(__name__).exception("leftovers of a deletion stay behind")
+
+    event.listen(uow, "after_commit", run, once=True)

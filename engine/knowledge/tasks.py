@@ -1,0 +1,213 @@
+"""The two long jobs of a knowledge base: cut its documents, then index what was cut.
+
+Both can be stopped, killed and run again at any point: ids follow from the content, writes replace
+or skip what is there, and PostgreSQL records what is done. One of them at a time works on a base.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from engine.kit.database import engine, unit_of_work
+from engine.kit.errors import EngineError
+from engine.knowledge import embedding, index, repository, service
+from engine.knowledge.chunking import Piece, chunk_id, content_hash, search_text, split
+from engine.knowledge.schemas import DocumentView
+
+CHUNK_KIND = "knowledge.chunk"
+INDEX_KIND = "knowledge.index"
+CHUNKS_PER_CHECKPOINT = 100
+# Above all a pause should not wait long: MiniLM embeds about a hundred passages a second on one core.
+EMBED_BATCH = 200
+COMPACT_EVERY = 20  # batches between two compactions: each upsert leaves a small file behind
+LOCK_POLL = 0.5
+
+
+class JobContext(Protocol):
+    """What a job may ask of whoever runs it."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What the job was submitted with: `base_id`, `tenant_id`."""
+        ...
+
+    @property
+    def checkpoint(self) -> dict[str, Any] | None:
+        """What an earlier attempt saved last."""
+        ...
+
+    def report(
+        self, *, done: int | None = None, total: int | None = None, message: str | None = None
+    ) -> None:
+        """Show progress."""
+        ...
+
+    def save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a later attempt needs to go on."""
+        ...
+
+    def check_stop(self) -> None:
+        """Raise when the job was asked to stop."""
+        ...
+
+
+def chunk_job(ctx: JobContext) -> dict[str, Any]:
+    """Cut every document of the base that is not cut yet.
+
+    Progress counts characters. Result: {"documents", "chunks", "failed"} of this attempt. A
+    document whose text cannot be read is marked failed, and the others go on. Raises NotFound.
+    """
+    base_id, tenant_id = ctx.params["base_id"], ctx.params["tenant_id"]
+    with _only_writer(ctx, base_id):
+        with unit_of_work() as uow:
+            service.get_base(uow, base_id, tenant_id)
+            pending = repository.unchunked(uow, base_id, tenant_id)
+        saved = ctx.checkpoint or {}
+        done = int(saved.get("characters", 0))
+        total = done + sum(characters for _, characters in pending)
+        result = {"documents": 0, "chunks": 0, "failed": 0}
+        for document_id, characters in pending:
+            written = int(saved["written"]) if saved.get("document_id") == document_id else 0
+            made = _chunk_document(ctx, tenant_id, document_id, written, (done, total))
+            done += characters
+            result["documents" if made is not None else "failed"] += 1
+            result["chunks"] += made or 0
+            ctx.save_checkpoint({"document_id": None, "written": 0, "characters": done})
+            ctx.report(done=done, total=total)
+            ctx.check_stop()
+    return result
+
+
+def _chunk_document(
+    ctx: JobContext, tenant_id: str, document_id: str, written: int, progress: tuple[int, int]
+) -> int | None:
+    """Cut one document from its chunk `written` on; returns the chunks made, None if it failed."""
+    done, total = progress
+    with unit_of_work() as uow:
+        document = repository.document(uow, document_id, tenant_id)
+        if document is None:
+            return 0
+        if not written:
+            repository.delete_chunks(uow, document_id)
+    try:
+        with unit_of_work() as uow:
+            text = service.document_text(uow, document_id, tenant_id)
+    except (EngineError, UnicodeDecodeError):
+        with unit_of_work() as uow:
+            repository.set_state(uow, document_id, "failed", "knowledge.lost_text")
+        return None
+    pieces = split(text)
+    for start in range(written, len(pieces), CHUNKS_PER_CHECKPOINT):
+        batch = pieces[start : start + CHUNKS_PER_CHECKPOINT]
+        with unit_of_work() as uow:
+            if not repository.hold_document(uow, document_id):
+                return 0
+            repository.insert_chunks(uow, _rows(document, tenant_id, batch, start))
+        reached = start + len(batch)
+        ctx.save_checkpoint({"document_id": document_id, "written": reached, "characters": done})
+        ctx.report(done=done + batch[-1].end, total=total, message=f"{document.name} {reached}/{len(pieces)}")
+        ctx.check_stop()
+    with unit_of_work() as uow:
+        repository.set_state(uow, document_id, "chunked")
+    return len(pieces) - written
+
+
+def _rows(document: DocumentView, tenant_id: str, pieces: list[Piece], first: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "base_id": document.base_id,
+            "id": chunk_id(document.sha256, piece),
+            "document_id": document.id,
+            "tenant_id": tenant_id,
+            "ordinal": first + n,
+            "text": piece.text,
+            "start": piece.start,
+            "end": piece.end,
+            "heading": piece.heading,
+            "content_hash": content_hash(piece),
+        }
+        for n, piece in enumerate(pieces)
+    ]
+
+
+def index_job(ctx: JobContext) -> dict[str, Any]:
+    """Give every chunk of the base its current vector and remove vectors of deleted chunks.
+
+    Only chunks without a vector of the present embedder and content are embedded. Searches keep
+    using the former embedder's vectors, if there are any, until all new ones are there. Progress
+    counts chunks. Result: {"indexed", "removed", "chunks", "embedder"}. Raises NotFound, NotReady.
+    """
+    base_id, tenant_id = ctx.params["base_id"], ctx.params["tenant_id"]
+    with _only_writer(ctx, base_id):
+        with unit_of_work() as uow:
+            base = service.get_base(uow, base_id, tenant_id)
+        embedder = embedding.for_language(base.language)
+        index.create(base_id, embedder.name, embedder.dimension, base.language)
+        removed = _reconcile(base_id, embedder.name)
+        indexed = _embed_lacking(ctx, base_id, tenant_id, embedder)
+        removed += _reconcile(base_id, embedder.name)
+        if indexed or removed:
+            index.optimize(base_id, embedder.name)
+        with unit_of_work() as uow:
+            repository.set_embedder(uow, base_id, embedder.name)
+        index.drop(base_id, keep=embedder.name)
+        with unit_of_work() as uow:
+            chunks = service.get_base(uow, base_id, tenant_id).chunks
+    return {"indexed": indexed, "removed": removed, "chunks": chunks, "embedder": embedder.name}
+
+
+def _reconcile(base_id: str, embedder: str) -> int:
+    """Remove vectors without a chunk, and note chunks whose vector is gone; returns the removed."""
+    with unit_of_work() as uow:
+        chunks = set(repository.chunk_ids(uow, base_id))
+        recorded = repository.indexed_ids(uow, base_id, embedder)
+    present = index.ids(base_id, embedder)
+    if lost := recorded - present:
+        with unit_of_work() as uow:
+            repository.forget_vectors(uow, base_id, lost)
+    stale = sorted(present - chunks)
+    index.remove(base_id, stale)
+    return len(stale)
+
+
+def _embed_lacking(ctx: JobContext, base_id: str, tenant_id: str, embedder: embedding.Embedder) -> int:
+    with unit_of_work() as uow:
+        total = service.get_base(uow, base_id, tenant_id).chunks
+        before = done = total - repository.count_lacking(uow, base_id, embedder.name)
+    ctx.report(done=done, total=total, message=f"{done}/{total}")
+    batches = 0
+    while True:
+        ctx.check_stop()
+        with unit_of_work() as uow:
+            rows = repository.lacking(uow, base_id, embedder.name, EMBED_BATCH)
+        if not rows:
+            return done - before
+        texts = [search_text(row.heading, row.text) for row in rows]
+        entries = [
+            index.Entry(id=row.id, tenant_id=row.tenant_id, text=text)
+            for row, text in zip(rows, texts, strict=True)
+        ]
+        index.upsert(base_id, embedder.name, entries, embedder.embed_documents(texts))
+        with unit_of_work() as uow:
+            hashes = {row.id: row.content_hash for row in rows}
+            repository.mark_indexed(uow, base_id, embedder.name, hashes)
+        done += len(rows)
+        batches += 1
+        if batches % COMPACT_EVERY == 0:
+            index.optimize(base_id, embedder.name)
+        ctx.save_checkpoint({"indexed": done})
+        ctx.report(done=done, total=max(total, done), message=f"{done}/{total}")
+
+
+@contextmanager
+def _only_writer(ctx: JobContext, base_id: str) -> Iterator[None]:
+    """Wait until no other job writes to the base. The database frees the lock if this process dies."""
+    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not repository.try_lock(connection, base_id):
+            ctx.check_stop()
+            time.sleep(LOCK_POLL)
+        try:
+            yield
+        finally:
+            repository.unlock(connection, base_id)
