@@ -1,0 +1,1 @@
+"""Training of LoRA experts, and the starter model they begin from."""

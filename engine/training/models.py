@@ -1,0 +1,46 @@
+"""Tables of training runs and the points of their curves."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.kit.database import Base
+
+
+class TrainingRun(Base):
+    """One fine-tuning: the recipe, the data it saw and what came out."""
+
+    __tablename__ = "training_runs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    job_id: Mapped[str | None] = mapped_column(index=True)
+    dataset_id: Mapped[str] = mapped_column(index=True)
+    knowledge_base_id: Mapped[str | None]
+    base_model: Mapped[str]
+    recipe: Mapped[dict[str, Any]]
+    dataset_fingerprint: Mapped[str | None]
+    adapter_prefix: Mapped[str | None]
+    final_loss: Mapped[float | None]
+    final_eval_loss: Mapped[float | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class TrainingPoint(Base):
+    """What was measured at one step of a run."""
+
+    __tablename__ = "training_points"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey(TrainingRun.id, ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[float]
+    loss: Mapped[float | None]
+    eval_loss: Mapped[float | None]
+    learning_rate: Mapped[float | None]
+    grad_norm: Mapped[float | None]
+    tokens_per_second: Mapped[float | None]

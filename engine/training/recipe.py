@@ -1,0 +1,127 @@
+"""How a LoRA expert is trained: the numbers, their allowed ranges, and presets that fit the data."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from engine.kit.errors import BadInput
+
+STARTER_PARAMETERS = 3_000_000
+TINY = 50_000_000
+LARGE = 13_000_000_000
+
+RANGES: dict[str, tuple[float, float]] = {
+    "rank": (1, 512),
+    "alpha": (1, 1024),
+    "dropout": (0.0, 0.5),
+    "learning_rate": (1e-6, 0.05),
+    "epochs": (1, 200),
+    "batch_size": (1, 256),
+    "accumulation": (1, 128),
+    "max_length": (32, 32768),
+    "warmup": (0.0, 0.5),
+    "weight_decay": (0.0, 1.0),
+    "seed": (0, 2**31 - 1),
+    "save_steps": (0, 1_000_000),
+    "save_seconds": (1.0, 3600.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraRecipe:
+    """Everything that decides how a run goes, besides the base model and the rows.
+
+    `alpha / rank` scales the adapter (Hu et al. 2021, "LoRA"); `dropout` applies to its input.
+    `learning_rate` is the peak of a linear warm-up over the fraction `warmup` of all steps followed by a
+    cosine to zero. One step learns from `batch_size * accumulation` examples of at most `max_length`
+    tokens. A checkpoint is written every `save_steps` steps, or, at 0, about every `save_seconds`.
+
+    A value outside its range raises BadInput naming the field, the value and the range.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    learning_rate: float = 2e-3
+    epochs: int = 10
+    batch_size: int = 8
+    accumulation: int = 1
+    max_length: int = 1024
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    seed: int = 17
+    save_steps: int = 0
+    save_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = _number(field.name, getattr(self, field.name), whole=field.type is int)
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def preset(cls, name: str, rows: int, parameters: int = STARTER_PARAMETERS) -> "LoraRecipe":
+        """Return a recipe for `rows` conversations and a base model of `parameters` weights.
+
+        A tiny model has to be pushed: a high rate, and as many passes as give it a few hundred steps. A
+        real one forgets under such treatment: 2e-4 (1e-4 above 13 billion) and one to three passes.
+        Raises BadInput for an unknown name.
+        """
+        order = ("quick", "balanced", "thorough")
+        if name not in order:
+            raise BadInput(
+                "training.unknown_preset", field="preset", value=str(name)[:40], allowed=", ".join(order)
+            )
+        effort = order.index(name)
+        if parameters < TINY:
+            steps = (150, 500, 1000)[effort]
+            per_epoch = math.ceil(max(rows, 1) / 8)
+            epochs = min((20, 40, 80)[effort], max((1, 2, 3)[effort], round(steps / per_epoch)))
+            return cls(epochs=epochs)
+        rate = 1e-4 if parameters > LARGE else 2e-4
+        few_rows = 1 if rows < 1000 else 0
+        return cls(
+            learning_rate=rate,
+            epochs=(1, 2, 3)[effort] + few_rows,
+            batch_size=4,
+            accumulation=4 if rows >= 200 else 1,
+            dropout=0.05,
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LoraRecipe":
+        """Return the recipe that `to_dict` wrote. Raises BadInput for an unknown field or a bad value."""
+        unknown = sorted(set(values) - set(RANGES))
+        if unknown:
+            raise BadInput("training.unknown_field", field=unknown[0][:40], name=unknown[0][:40])
+        return cls(**values)
+
+    def changed(self, changes: Mapping[str, Any]) -> "LoraRecipe":
+        """Return this recipe with some fields replaced, checked like a new one."""
+        return self.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return asdict(self)
+
+    def digest(self) -> str:
+        """Return SHA-256 of everything that changes the result; how often it is saved does not."""
+        kept = {name: value for name, value in self.to_dict().items() if not name.startswith("save_")}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _number(name: str, value: Any, *, whole: bool) -> int | float:
+    low, high = RANGES[name]
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if usable and low <= value <= high and not (whole and value != int(value)):
+        return int(value) if whole else float(value)
+    raise BadInput(
+        "training.not_whole" if whole else "training.out_of_range",
+        field=name,
+        name=name,
+        value=str(value)[:40],
+        low=f"{low:.15g}",
+        high=f"{high:.15g}",
+    )

@@ -1,0 +1,58 @@
+"""The SQL of the training room."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from engine.training.models import TrainingPoint, TrainingRun
+from engine.training.schemas import Point
+
+
+def add_run(uow: Session, run: TrainingRun) -> None:
+    """Insert a run."""
+    uow.add(run)
+    uow.flush()
+
+
+def run(uow: Session, run_id: str, tenant_id: str) -> TrainingRun | None:
+    """Return a run of this tenant."""
+    return uow.scalar(select(TrainingRun).where(TrainingRun.id == run_id, TrainingRun.tenant_id == tenant_id))
+
+
+def runs(uow: Session, tenant_id: str, limit: int) -> Sequence[TrainingRun]:
+    """Return the newest runs of this tenant."""
+    query = select(TrainingRun).where(TrainingRun.tenant_id == tenant_id)
+    return uow.scalars(
+        query.order_by(TrainingRun.created_at.desc(), TrainingRun.id.desc()).limit(limit)
+    ).all()
+
+
+def points(uow: Session, run_id: str, after_step: int) -> Sequence[TrainingPoint]:
+    """Return the points of a run behind a step, in order."""
+    query = select(TrainingPoint).where(TrainingPoint.run_id == run_id, TrainingPoint.step > after_step)
+    return uow.scalars(query.order_by(TrainingPoint.step)).all()
+
+
+def drop_points(uow: Session, run_id: str, after_step: int) -> None:
+    """Delete the points behind a step."""
+    uow.execute(
+        delete(TrainingPoint)
+        .where(TrainingPoint.run_id == run_id, TrainingPoint.step > after_step)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def put_points(uow: Session, run_id: str, new: Sequence[Point]) -> None:
+    """Insert points, replacing those of the same step."""
+    if not new:
+        return
+    statement = insert(TrainingPoint).values([{"run_id": run_id, **point.model_dump()} for point in new])
+    names = [name for name in Point.model_fields if name != "step"]
+    uow.execute(
+        statement.on_conflict_do_update(
+            index_elements=[TrainingPoint.run_id, TrainingPoint.step],
+            set_={name: statement.excluded[name] for name in names},
+        )
+    )

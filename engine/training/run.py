@@ -1,0 +1,195 @@
+"""One LoRA fine-tuning with TRL and PEFT: from rows and a base model to an adapter folder."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+from trl import SFTConfig
+
+from engine.kit.errors import BadInput
+from engine.training.callbacks import RunCallback
+from engine.training.checkpoints import CheckpointStore
+from engine.training.recipe import TINY, LoraRecipe
+from engine.training.schemas import Monitor
+from engine.training.trainer import AnswerTrainer
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one attempt at a training gave.
+
+    `adapter` is a folder with exactly ADAPTER_FILES, or None when the attempt was stopped. `loss` is the
+    mean over the last epoch, `seconds` and `tokens` count all attempts together.
+    """
+
+    adapter: Path | None
+    stopped: Literal["pause", "cancel"] | None
+    steps: int
+    loss: float
+    eval_loss: float | None
+    seconds: float
+    tokens: int
+
+
+def train(
+    *,
+    base: Path,
+    base_name: str,
+    train_path: Path,
+    validation_path: Path,
+    recipe: LoraRecipe,
+    workdir: Path,
+    store: CheckpointStore,
+    monitor: Monitor,
+) -> Outcome:
+    """Train until the recipe is done or the monitor asks to stop; continue from the newest checkpoint.
+
+    The rows are JSON lines of `{"messages": [...]}`; each assistant turn becomes one example whose loss
+    counts only the tokens of that turn. Trains in bfloat16 on a CUDA device, else in float32 on the CPU.
+    No code from the base model's folder is run.
+
+    Raises BadInput when no row fits into `recipe.max_length`, Diverged when the loss is not a number.
+    """
+    newest = store.newest()
+    monitor.resumed(newest.step if newest else 0)
+    train_rows, validation_rows = load_examples(train_path), load_examples(validation_path)
+    callback = RunCallback(
+        recipe,
+        store,
+        monitor,
+        evaluates=bool(validation_rows),
+        seconds=newest.seconds if newest else 0.0,
+        tokens=newest.tokens if newest else 0,
+        kept_step=newest.step if newest else 0,
+    )
+    trainer = _trainer(base, recipe, store.folder, train_rows, validation_rows, callback)
+    trainer.train(resume_from_checkpoint=str(store.local(newest.step)) if newest else False)
+    history = trainer.state.log_history
+    steps = trainer.state.global_step
+    return Outcome(
+        adapter=None if callback.stopped else _write_adapter(trainer, workdir / "adapter", base_name),
+        stopped=callback.stopped,
+        steps=steps,
+        loss=_last_epoch_loss(history, steps, trainer.state.max_steps // recipe.epochs),
+        eval_loss=next((entry["eval_loss"] for entry in reversed(history) if "eval_loss" in entry), None),
+        seconds=round(callback.seconds, 2),
+        tokens=callback.tokens,
+    )
+
+
+def load_examples(path: Path) -> list[dict[str, Any]]:
+    """Return one example per assistant turn: the conversation before it as prompt, the turn as completion."""
+    with path.open(encoding="utf-8") as lines:
+        return [example for line in lines for example in examples(json.loads(line)["messages"])]
+
+
+def examples(messages: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield the training examples of one conversation."""
+    for place, message in enumerate(messages):
+        if message["role"] == "assistant":
+            yield {"prompt": messages[:place], "completion": [message]}
+
+
+def _trainer(
+    base: Path,
+    recipe: LoraRecipe,
+    folder: Path,
+    train_rows: list[dict[str, Any]],
+    validation_rows: list[dict[str, Any]],
+    callback: RunCallback,
+) -> AnswerTrainer:
+    cuda = torch.cuda.is_available()
+    if not cuda:
+        # The model server works on the same processor; threads that wait for a core it holds cost
+        # far more than the core would bring.
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    model = AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=torch.bfloat16 if cuda else torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    trainer = AnswerTrainer(
+        model=model,
+        args=_config(recipe, folder, cuda, model.num_parameters()),
+        train_dataset=_checked(train_rows, recipe),
+        eval_dataset=Dataset.from_list(validation_rows) if validation_rows else None,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[callback],
+    )
+    trainer.remove_callback(PrinterCallback)
+    prepared = trainer.train_dataset
+    if isinstance(prepared, Dataset) and not len(prepared):
+        raise BadInput("training.no_rows", field="max_length", max_length=recipe.max_length)
+    return trainer
+
+
+def _checked(rows: list[dict[str, Any]], recipe: LoraRecipe) -> Dataset:
+    if not rows:
+        raise BadInput("training.no_rows", field="max_length", max_length=recipe.max_length)
+    return Dataset.from_list(rows)
+
+
+def _config(recipe: LoraRecipe, folder: Path, cuda: bool, parameters: int) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(folder),
+        use_cpu=not cuda,
+        bf16=cuda,
+        gradient_checkpointing=cuda and parameters > TINY,
+        dataloader_pin_memory=cuda,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        seed=recipe.seed,
+        max_length=recipe.max_length,
+        completion_only_loss=True,
+        # The callback decides when to log, evaluate and save, in one place and in a fixed order.
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _write_adapter(trainer: AnswerTrainer, folder: Path, base_name: str) -> Path:
+    """Write the adapter; its config names the base model instead of a folder of this machine."""
+    cast(PeftModel, trainer.model).save_pretrained(str(folder))
+    for path in folder.iterdir():
+        if path.name not in ADAPTER_FILES:
+            path.unlink()
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["base_model_name_or_path"] = base_name
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
+    return folder
+
+
+def _last_epoch_loss(history: list[dict[str, Any]], steps: int, per_epoch: int) -> float:
+    losses = [entry["loss"] for entry in history if "loss" in entry and entry["step"] > steps - per_epoch]
+    return float(sum(losses) / len(losses)) if losses else float("nan")

@@ -1,0 +1,82 @@
+"""The values that cross the door of the training room."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Point(BaseModel):
+    """What was measured at one optimiser step; None where nothing was measured.
+
+    `loss` and `eval_loss` are mean cross-entropies in nats per answer token, `epoch` counts passes over
+    the training rows, `tokens_per_second` counts prompt and answer tokens.
+    """
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    step: int
+    epoch: float
+    loss: float | None = None
+    eval_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: float | None = None
+
+
+class RunView(BaseModel):
+    """A training run as its owner sees it; its state and progress are those of its job."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    tenant_id: str
+    owner_id: str
+    name: str
+    job_id: str | None
+    dataset_id: str
+    knowledge_base_id: str | None
+    base_model: str
+    recipe: dict[str, Any]
+    dataset_fingerprint: str | None
+    adapter_prefix: str | None
+    final_loss: float | None
+    final_eval_loss: float | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class TrainingResult(BaseModel):
+    """What a finished training hands back; also the result of its job.
+
+    `loss` is the mean over the last epoch, `seconds` and `tokens` count all attempts together.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    adapter_prefix: str
+    steps: int
+    loss: float
+    eval_loss: float | None
+    seconds: float
+    tokens: int
+
+
+class Monitor(Protocol):
+    """Who watches a training from outside: hears of progress and may ask it to stop."""
+
+    def resumed(self, step: int) -> None:
+        """The training is about to continue behind `step` (0: from the beginning)."""
+
+    def points(self, new: Sequence[Point]) -> None:
+        """New points of the curve; a step may come twice, the later one counts."""
+
+    def progress(self, done: int, total: int, message: str, metrics: dict[str, Any]) -> None:
+        """How far the training is, in optimiser steps."""
+
+    def saved(self, step: int) -> None:
+        """The checkpoint of `step` is complete, here and in the object store."""
+
+    def stop_requested(self) -> Literal["pause", "cancel"] | None:
+        """Return what is asked; the training then saves a checkpoint and ends."""

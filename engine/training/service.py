@@ -1,0 +1,111 @@
+"""The rules of training runs: what may be started, who may see it, who may write its curve."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from engine.kit.clock import now
+from engine.kit.errors import BadInput, NotFound
+from engine.kit.ids import new_id
+from engine.kit.settings import settings
+from engine.training import repository
+from engine.training.models import TrainingRun
+from engine.training.recipe import LoraRecipe
+from engine.training.schemas import Point, RunView, TrainingResult
+
+KIND = "training.sft"
+NAME_LIMIT = 80
+
+
+def create_run(
+    uow: Session,
+    *,
+    person_id: str,
+    tenant_id: str,
+    name: str,
+    dataset_id: str,
+    base_model: str,
+    recipe: LoraRecipe,
+    knowledge_base_id: str | None = None,
+    dataset_fingerprint: str | None = None,
+) -> RunView:
+    """Write down a run that a job will carry out.
+
+    Raises BadInput for an empty or long name, and for a rank above `max_lora_rank`: such an adapter
+    could be trained but not served.
+    """
+    name = name.strip()
+    if not name or len(name) > NAME_LIMIT or not name.isprintable():
+        raise BadInput("training.bad_name", field="name", most=NAME_LIMIT)
+    most = settings().max_lora_rank
+    if recipe.rank > most:
+        raise BadInput("training.rank_not_served", field="rank", value=recipe.rank, most=most)
+    run = TrainingRun(
+        id=new_id("run"),
+        tenant_id=tenant_id,
+        owner_id=person_id,
+        name=name,
+        dataset_id=dataset_id,
+        knowledge_base_id=knowledge_base_id,
+        base_model=base_model,
+        recipe=recipe.to_dict(),
+        dataset_fingerprint=dataset_fingerprint,
+        created_at=now(),
+    )
+    repository.add_run(uow, run)
+    return RunView.model_validate(run)
+
+
+def attach_job(uow: Session, run_id: str, tenant_id: str, job_id: str) -> RunView:
+    """Remember which job carries out a run. Raises NotFound."""
+    run = _run(uow, run_id, tenant_id)
+    run.job_id = job_id
+    return RunView.model_validate(run)
+
+
+def get_run(uow: Session, run_id: str, tenant_id: str) -> RunView:
+    """Return a run. Raises NotFound, also for a run of another tenant."""
+    return RunView.model_validate(_run(uow, run_id, tenant_id))
+
+
+def runs(uow: Session, tenant_id: str, limit: int = 100) -> list[RunView]:
+    """Return the newest runs of a tenant."""
+    return [RunView.model_validate(run) for run in repository.runs(uow, tenant_id, limit)]
+
+
+def points(uow: Session, run_id: str, tenant_id: str, after_step: int = -1) -> list[Point]:
+    """Return the curve of a run behind `after_step`; it grows while the run goes. Raises NotFound."""
+    _run(uow, run_id, tenant_id)
+    return [Point.model_validate(point) for point in repository.points(uow, run_id, after_step)]
+
+
+def restart_curve(uow: Session, run_id: str, from_step: int) -> None:
+    """Drop the points behind the step from which a run continues.
+
+    Like `add_points`, only for the holder of the run's job: the caller fences the same transaction.
+    """
+    repository.drop_points(uow, run_id, from_step)
+
+
+def add_points(uow: Session, run_id: str, new: Sequence[Point]) -> None:
+    """Add to the curve of a run, replacing points of the same step."""
+    repository.put_points(uow, run_id, new)
+
+
+def finish_run(uow: Session, run_id: str, tenant_id: str, result: Mapping[str, Any]) -> RunView:
+    """Write down what a run gave; `result` is that of its job. Raises NotFound."""
+    run = _run(uow, run_id, tenant_id)
+    outcome = TrainingResult.model_validate(result)
+    run.adapter_prefix = outcome.adapter_prefix
+    run.final_loss = outcome.loss
+    run.final_eval_loss = outcome.eval_loss
+    run.finished_at = now()
+    return RunView.model_validate(run)
+
+
+def _run(uow: Session, run_id: str, tenant_id: str) -> TrainingRun:
+    run = repository.run(uow, run_id, tenant_id)
+    if run is None:
+        raise NotFound("training.no_run")
+    return run

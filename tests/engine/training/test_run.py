@@ -1,0 +1,215 @@
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from engine.kit.blobs import BlobStore
+from engine.kit.errors import BadInput
+from engine.training.recipe import LoraRecipe
+
+pytestmark = pytest.mark.model
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[2]
+STEPS = 15
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def killed() -> ModuleType:
+    """The script that the killed processes run; its recipe and monitor are used here too."""
+    return load("killed_training")
+
+
+class Bench:
+    """Trains the same rows again and again, on machines that share one object store."""
+
+    def __init__(self, folder: Path, base: Path, rows: tuple[Path, Path], killed: ModuleType) -> None:
+        self.folder, self.base, self.rows, self.killed = folder, base, rows, killed
+
+    def store(self, machine: str) -> Any:
+        from engine.training.checkpoints import CheckpointStore
+
+        blobs = BlobStore((self.folder / "blobs").as_uri())
+        return CheckpointStore(
+            self.folder / machine / "trainer", blobs, "checkpoints/r", self.killed.IDENTITY
+        )
+
+    def train(self, machine: str, recipe: LoraRecipe | None = None, **wishes: Any) -> tuple[Any, Any]:
+        from engine.training.run import train
+
+        watcher = self.killed.Watcher(**wishes)
+        outcome = train(
+            base=self.base,
+            base_name="tiny",
+            train_path=self.rows[0],
+            validation_path=self.rows[1],
+            recipe=recipe or self.killed.RECIPE,
+            workdir=self.folder / machine,
+            store=self.store(machine),
+            monitor=watcher,
+        )
+        return outcome, watcher
+
+    def die(self, machine: str, where: str, number: int) -> None:
+        command = [sys.executable, HERE / "killed_training.py", self.folder / machine, self.base, *self.rows]
+        ended = subprocess.run(
+            [*map(str, command), where, str(number)],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            timeout=200,
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
+
+
+def difference(one: Path, two: Path) -> float:
+    """Return the largest absolute difference between two adapters."""
+    from safetensors.torch import load_file
+
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, two))
+    assert first.keys() == second.keys() and first
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tiny_base: Path, row_files: tuple[Path, Path], killed: ModuleType) -> Bench:
+    return Bench(tmp_path, tiny_base, row_files, killed)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_base: Path,
+    row_files: tuple[Path, Path],
+    killed: ModuleType,
+) -> tuple[Any, Any]:
+    """The training that nobody interrupts."""
+    return Bench(tmp_path_factory.mktemp("whole"), tiny_base, row_files, killed).train("here")
+
+
+def test_the_loss_goes_down_and_everything_is_reported(whole: tuple[Any, Any]) -> None:
+    outcome, watcher = whole
+    assert outcome.steps == STEPS and outcome.stopped is None
+    curve = [watcher.curve[step] for step in range(1, STEPS + 1)]
+    assert outcome.loss < curve[0].loss * 0.8
+    assert [point.step for point in curve if point.eval_loss is not None] == [5, 10, 15]
+    assert outcome.eval_loss == curve[-1].eval_loss < curve[4].eval_loss
+    assert all(point.grad_norm > 0 and point.tokens_per_second > 0 for point in curve)
+    assert curve[-1].learning_rate < curve[4].learning_rate <= 0.05
+    assert watcher.message == "step 15/15" and watcher.metrics["seconds_left"] == 0
+    assert watcher.kept == [2, 4, 6, 8, 10, 12, 14, 15]
+    assert outcome.tokens > 0 and outcome.seconds > 0
+
+
+def test_the_adapter_is_safetensors_and_names_no_folder(whole: tuple[Any, Any], tiny_base: Path) -> None:
+    adapter = whole[0].adapter
+    assert {path.name for path in adapter.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    text = (adapter / "adapter_config.json").read_text()
+    assert json.loads(text)["base_model_name_or_path"] == "tiny" and str(tiny_base) not in text
+
+
+@pytest.mark.parametrize("step", [3, 5, 14])
+def test_a_paused_training_continues_exactly_on_another_machine(
+    bench: Bench, whole: tuple[Any, Any], step: int
+) -> None:
+    first, _ = bench.train("here", stop_after=step)
+    assert first.stopped == "pause" and first.steps == step and first.adapter is None
+    second, watcher = bench.train("elsewhere")
+    assert watcher.begun == step and min(watcher.curve) == step + 1
+    assert difference(second.adapter, whole[0].adapter) == 0.0
+    assert [watcher.curve[n].loss for n in sorted(watcher.curve)] == [
+        whole[1].curve[n].loss for n in range(step + 1, STEPS + 1)
+    ]
+    assert (second.loss, second.eval_loss, second.tokens) == (
+        whole[0].loss,
+        whole[0].eval_loss,
+        whole[0].tokens,
+    )
+
+
+def test_killed_in_a_step_and_again_while_saving_it_still_ends_the_same(
+    bench: Bench, whole: tuple[Any, Any]
+) -> None:
+    bench.die("here", "step", 7)
+    assert bench.store("here").newest().step == 6
+    # Each checkpoint takes seven writes; the tenth falls into the files of step 10.
+    bench.die("here", "put", 10)
+    assert bench.store("elsewhere").newest().step == 8
+    third, watcher = bench.train("third")
+    assert watcher.begun == 8
+    assert difference(third.adapter, whole[0].adapter) == 0.0
+
+
+def test_a_finished_training_that_lost_its_adapter_writes_it_again(
+    bench: Bench, whole: tuple[Any, Any]
+) -> None:
+    bench.train("here")
+    again, watcher = bench.train("elsewhere")
+    assert watcher.begun == STEPS and watcher.curve == {}
+    assert difference(again.adapter, whole[0].adapter) == 0.0
+    assert (again.loss, again.eval_loss) == (whole[0].loss, whole[0].eval_loss)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_checkpoint(
+    bench: Bench, whole: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl import SFTTrainer
+
+    from engine.training.callbacks import Diverged
+
+    real = SFTTrainer.training_step
+
+    def poisoned(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = real(self, *args, **kwargs)
+        return loss * float("nan") if self.state.global_step == 6 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SFTTrainer, "training_step", poisoned)
+        with pytest.raises(Diverged) as caught:
+            bench.train("here")
+    assert caught.value.facts == {"step": 7, "kept": 6, "rate": "0.05"}
+    assert bench.store("elsewhere").newest().step == 6
+    second, _ = bench.train("elsewhere")
+    assert difference(second.adapter, whole[0].adapter) == 0.0
+
+
+def test_one_row_without_validation_is_enough(bench: Bench, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yes."}]
+    (tmp_path / "train.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    (tmp_path / "validation.jsonl").write_text("")
+    bench.rows = (tmp_path / "train.jsonl", tmp_path / "validation.jsonl")
+    outcome, watcher = bench.train("here", LoraRecipe(rank=2, epochs=2, save_seconds=3600))
+    assert outcome.steps == 2 and outcome.eval_loss is None and watcher.kept == [2]
+
+
+def test_rows_that_do_not_fit_are_refused_in_words(bench: Bench, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "x" * 200}, {"role": "assistant", "content": "Yes."}]
+    (tmp_path / "long.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    bench.rows = (tmp_path / "long.jsonl", tmp_path / "long.jsonl")
+    with pytest.raises(BadInput) as caught:
+        bench.train("here", LoraRecipe(rank=2, epochs=1, max_length=64))
+    assert caught.value.key == "training.no_rows"
+
+
+def test_each_assistant_turn_is_an_example() -> None:
+    from engine.training.run import examples
+
+    turns = [{"role": role, "content": str(n)} for n, role in enumerate(["user", "assistant"] * 2)]
+    assert list(examples(turns)) == [
+        {"prompt": turns[:1], "completion": [turns[1]]},
+        {"prompt": turns[:3], "completion": [turns[3]]},
+    ]

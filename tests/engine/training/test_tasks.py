@@ -1,0 +1,113 @@
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.kit.blobs import blobs
+from engine.kit.database import unit_of_work
+from engine.kit.errors import NotFound
+from engine.training import service
+from engine.training.recipe import LoraRecipe
+from engine.training.schemas import Point
+from engine.training.tasks import JobMonitor, make_train_job
+
+RECIPE = LoraRecipe(rank=4, alpha=8, epochs=2, batch_size=4, learning_rate=1e-2, save_steps=3)
+STEPS = 10
+
+
+@pytest.fixture
+def run_id(db: str) -> str:
+    with unit_of_work() as uow:
+        return service.create_run(
+            uow, person_id="p", tenant_id="t", name="Shop", dataset_id="ds", base_model="tiny", recipe=RECIPE
+        ).id
+
+
+@pytest.fixture
+def job(run_id: str, tiny_base: Path, row_files: tuple[Path, Path]) -> Callable[[Any], dict[str, Any]]:
+    def source(asked: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
+        assert (asked, tenant_id) == (run_id, "t")
+        folder.mkdir(parents=True, exist_ok=True)
+        train, held_out = (Path(shutil.copy(path, folder)) for path in row_files)
+        return train, held_out
+
+    return make_train_job(source, {"tiny": tiny_base}.__getitem__)
+
+
+def curve(run_id: str) -> list[Point]:
+    with unit_of_work() as uow:
+        return service.points(uow, run_id, "t")
+
+
+@pytest.mark.model
+def test_pause_here_resume_elsewhere_and_read_the_curve_meanwhile(
+    run_id: str, job: Callable[[Any], dict[str, Any]], make_context: Callable[..., Any]
+) -> None:
+    params = {"run_id": run_id, "tenant_id": "t"}
+    first = make_context(params, "here")
+    first.stop, first.stop_after = "pause", 4
+    with pytest.raises(BaseException, match="stopped"):
+        job(first)
+    assert first.checkpoints[-1] == {"step": 4}
+    assert [point.step for point in curve(run_id)] == [1, 2, 3, 4]
+    assert blobs().keys(f"adapters/{run_id}") == []
+
+    second = make_context(params, "elsewhere")
+    result = job(second)
+    assert second.checkpoints[0] == {"step": 4}
+    assert [point.step for point in curve(run_id)] == list(range(1, STEPS + 1))
+    assert result["adapter_prefix"] == f"adapters/{run_id}" and result["steps"] == STEPS
+    assert set(result) == {"adapter_prefix", "steps", "loss", "eval_loss", "seconds", "tokens"}
+    names = [key.rsplit("/", 1)[1] for key in blobs().keys(f"adapters/{run_id}")]
+    assert names == ["adapter_config.json", "adapter_model.safetensors"]
+    last = second.reports[-1]
+    assert (last["done"], last["total"]) == (STEPS, STEPS) and last["metrics"]["loss"] > 0
+
+
+@pytest.mark.model
+def test_a_cancelled_training_leaves_no_adapter(
+    run_id: str, job: Callable[[Any], dict[str, Any]], make_context: Callable[..., Any]
+) -> None:
+    context = make_context({"run_id": run_id, "tenant_id": "t"})
+    context.stop, context.stop_after = "cancel", 2
+    with pytest.raises(BaseException, match="stopped"):
+        job(context)
+    assert blobs().keys(f"adapters/{run_id}") == []
+
+
+def test_a_worker_that_lost_its_job_cannot_touch_the_curve(
+    run_id: str, make_context: Callable[..., Any]
+) -> None:
+    late, holder = make_context({}, "late"), make_context({}, "holder")
+    with unit_of_work() as uow:
+        service.add_points(uow, run_id, [Point(step=1, epoch=0.1, loss=1.0)])
+    late.fenced = True
+    monitor = JobMonitor(late, run_id)
+    with pytest.raises(BaseException, match="stopped"):
+        monitor.resumed(0)
+    monitor.points([Point(step=1, epoch=0.1, loss=9.0)])
+    with pytest.raises(BaseException, match="stopped"):
+        monitor.flush()
+    assert curve(run_id) == [Point(step=1, epoch=0.1, loss=1.0)]
+    successor = JobMonitor(holder, run_id)
+    successor.points([Point(step=1, epoch=0.1, loss=2.0)])
+    successor.saved(1)
+    assert curve(run_id) == [Point(step=1, epoch=0.1, loss=2.0)]
+
+
+def test_another_tenants_run_is_not_found(
+    run_id: str, job: Callable[[Any], dict[str, Any]], make_context: Callable[..., Any]
+) -> None:
+    with pytest.raises(NotFound):
+        job(make_context({"run_id": run_id, "tenant_id": "other"}))
+
+
+def test_the_handler_can_be_registered_without_torch() -> None:
+    code = "import sys, engine.training.tasks; sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]).returncode == 0
+    )
