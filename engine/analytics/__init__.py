@@ -1,0 +1,1 @@
+"""Usage events: recorded with each call, exported to Parquet, read with DuckDB."""

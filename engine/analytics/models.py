@@ -1,0 +1,32 @@
+"""One row per call to a model, waiting for its export or exported."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.kit.database import Base
+
+
+class UsageEventRow(Base):
+    """A usage event; `exported_at` is set in the transaction that wrote it to a Parquet file."""
+
+    __tablename__ = "usage_events"
+    __table_args__ = (Index("ix_usage_events_waiting", "id", postgresql_where=text("exported_at IS NULL")),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    person_id: Mapped[str]
+    expert_id: Mapped[str]
+    expert_name: Mapped[str]
+    developer_tenant_id: Mapped[str | None]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    charged_micro: Mapped[int]
+    developer_micro: Mapped[int]
+    platform_micro: Mapped[int]
+    latency_ms: Mapped[int]
+    first_token_ms: Mapped[int | None]
+    outcome: Mapped[str]
+    exported_at: Mapped[datetime | None]

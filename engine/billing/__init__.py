@@ -1,0 +1,1 @@
+"""Wallets, holds, settlements and the ledger: every credit that moves, booked twice."""

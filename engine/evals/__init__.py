@@ -1,0 +1,1 @@
+"""Evaluation: the automatic quality gate and judgements by people."""

@@ -1,0 +1,1 @@
+"""Speaking models: one OpenAI-compatible server, its supervisor, its adapters and its client."""

@@ -1,0 +1,13 @@
+"""What can go wrong between us and a model server, beside the kit's NotReady and UpstreamFailed."""
+
+from engine.kit.errors import UpstreamFailed
+
+
+class ModelMissing(UpstreamFailed):
+    """The server runs but does not know the model or adapter, as after a restart."""
+
+
+class PromptTooLong(UpstreamFailed):
+    """The conversation does not fit into the model's context; the caller can shorten it."""
+
+    status = 400

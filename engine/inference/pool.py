@@ -1,0 +1,128 @@
+"""Which name to ask the model server for, with the adapter loaded when the server lacks it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import lru_cache
+from pathlib import Path
+
+from engine.inference import adapters
+from engine.inference.client import ChatModel, ModelClient
+from engine.inference.errors import ModelMissing
+from engine.inference.fake import FakeModel
+from engine.inference.launch import choose_backend
+from engine.inference.schemas import BASE, Delta
+from engine.kit.errors import NotReady
+from engine.kit.prompts import Message
+from engine.kit.settings import settings
+
+
+class ModelPool:
+    """Adapters on one model server.
+
+    What was loaded is remembered only as a hint: a server that restarted has forgotten, answers
+    that the model is missing, and the adapter is loaded again. Other processes may load the same
+    adapter at the same time; the server takes the second load as done.
+    """
+
+    def __init__(
+        self, client: ChatModel, *, materialise: Callable[[str], Path] = adapters.materialise
+    ) -> None:
+        self.client = client
+        self._materialise = materialise
+        self._known: set[str] = set()
+
+    async def ensure(self, adapter_prefix: str | None) -> str:
+        """Return the name served for the base (None) or for the adapter stored under the prefix.
+
+        Raises NotReady, NotFound when the adapter is not stored, BadInput when its files are
+        not an adapter we accept, and UpstreamFailed when the server refuses it.
+        """
+        name = adapters.adapter_name(adapter_prefix) if adapter_prefix else BASE
+        if name in self._known:
+            return name
+        served = await self.client.models()
+        if adapter_prefix is None and BASE not in served:
+            if not served:
+                raise NotReady("inference.warming_up", retry_after=5)
+            return served[0]  # a remote server names its model as it likes
+        if adapter_prefix is not None and name not in served:
+            folder = await asyncio.to_thread(self._materialise, adapter_prefix)
+            await self.client.load_adapter(name, folder)
+        self._known.add(name)
+        return name
+
+    async def open_stream(
+        self,
+        adapter_prefix: str | None,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        """Yield an answer of the base or of an adapter, loading the adapter once more if need be.
+
+        The second try happens only while nothing was delivered. Raises what `ensure` and
+        `ModelClient.stream` raise.
+        """
+        for last_try in (False, True):
+            name = await self.ensure(adapter_prefix)
+            delivered = False
+            answer = self.client.stream(
+                name,
+                messages,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                stop=stop,
+                seed=seed,
+            )
+            try:
+                async with aclosing(answer) as deltas:
+                    async for delta in deltas:
+                        delivered = True
+                        yield delta
+                return
+            except ModelMissing:
+                self._known.discard(name)
+                if delivered or last_try:
+                    raise
+
+
+@lru_cache(maxsize=1)
+def pool() -> ModelPool:
+    """Return the pool of this process, on the server that the settings name."""
+    if settings().inference == "fake":
+        return ModelPool(FakeModel(), materialise=Path)
+    running_usage = choose_backend() != "remote"
+    return ModelPool(ModelClient(settings().model_url, settings().inference_key, running_usage=running_usage))
+
+
+async def ensure(adapter_prefix: str | None) -> str:
+    """Return the served name of an adapter, or of the base for None; see ModelPool.ensure."""
+    return await pool().ensure(adapter_prefix)
+
+
+def open_stream(
+    adapter_prefix: str | None,
+    messages: Sequence[Message],
+    *,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    stop: Sequence[str] | None = None,
+    seed: int | None = None,
+) -> AsyncGenerator[Delta, None]:
+    """Yield an answer; see ModelPool.open_stream."""
+    return pool().open_stream(
+        adapter_prefix,
+        messages,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        stop=stop,
+        seed=seed,
+    )

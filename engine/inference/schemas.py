@@ -1,0 +1,65 @@
+"""Values that cross the door of inference."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.kit.messages import t
+
+BASE = "base"  # the name under which the base model without an adapter is served
+
+ServerState = Literal["stopped", "starting", "ready", "restarting", "failed"]
+Backend = Literal["vllm", "transformers", "remote", "fake"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Usage(_Value):
+    """Tokens as the server counted them."""
+
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+
+
+class Delta(_Value):
+    """A piece of an answer.
+
+    `text` is new text, possibly empty. `finish_reason` ("stop", "length") is set once, near the end.
+    `usage` is the count so far, where the server tells; the last one seen is the final count.
+    """
+
+    text: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+
+class Completion(_Value):
+    """A whole answer. `usage` is None when the server did not count."""
+
+    text: str
+    finish_reason: str | None
+    usage: Usage | None
+
+
+class ServerStatus(_Value):
+    """What the supervisor last wrote about the model server.
+
+    `message` is a key of the message catalog, `facts` fill it; `progress` is 0 to 100 while the
+    server starts; `since` is when this state began; `pid` is the supervisor's process.
+    """
+
+    state: ServerState
+    backend: Backend
+    message: str
+    facts: dict[str, str | int] = Field(default_factory=dict)
+    progress: int = Field(0, ge=0, le=100)
+    since: datetime
+    model: str
+    pid: int | None = None
+
+    def text(self, language: str) -> str:
+        """Return the message in words."""
+        return t(self.message, language, **self.facts)

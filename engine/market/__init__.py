@@ -1,0 +1,1 @@
+"""The market: experts, their listings, versions and the road from trained to published."""
