@@ -1,0 +1,1 @@
+"""The main job from end to end, through the public HTTP API and nothing else."""

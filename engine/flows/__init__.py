@@ -1,0 +1,1 @@
+"""Use cases: the only place where two domains meet. One file per use case."""

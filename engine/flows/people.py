@@ -1,0 +1,73 @@
+"""Who is asking: by cookie or by API key; and the starter accounts of a fresh machine."""
+
+from engine.accounts import service as accounts
+from engine.accounts import sessions
+from engine.accounts.schemas import Person
+from engine.kit.database import unit_of_work
+from engine.kit.errors import Forbidden, NotSignedIn
+from engine.kit.settings import settings
+
+STARTERS = {
+    "developer": ("developer@starter.local", "Dana", ("developer",)),
+    "consumer": ("consumer@starter.local", "Chen", ("consumer",)),
+    "evaluator": ("evaluator@starter.local", "Eva", ("evaluator", "checker")),
+    "reviewer": ("reviewer@starter.local", "Rui", ("reviewer", "operator")),
+    "stakeholder": ("stakeholder@starter.local", "Sam", ("stakeholder",)),
+}
+
+
+def sign_in(email: str, password: str) -> tuple[Person, str]:
+    """Return the person and a session cookie. Raises NotSignedIn."""
+    with unit_of_work() as uow:
+        person = accounts.sign_in(uow, email, password)
+    return person, sessions.issue(person.id)
+
+
+def sign_up(*, email: str, name: str, password: str, role: str, language: str) -> tuple[Person, str]:
+    """Make an account as developer, consumer or evaluator, and sign in.
+
+    The other roles judge or watch others' work, so nobody can give them to oneself.
+    """
+    if role not in ("developer", "consumer", "evaluator"):
+        raise Forbidden("people.role_not_open", role=role)
+    roles = {role, "consumer"} if role == "developer" else {role}
+    with unit_of_work() as uow:
+        person = accounts.create_person(
+            uow, email=email, name=name, password=password, roles=roles, language=language
+        )
+    return person, sessions.issue(person.id)
+
+
+def continue_as(role: str) -> tuple[Person, str]:
+    """Sign in as a starter account, made on first use. Raises Forbidden unless bound to loopback."""
+    if not settings().loopback or role not in STARTERS:
+        raise Forbidden("people.no_starters")
+    email, name, roles = STARTERS[role]
+    with unit_of_work() as uow:
+        person = accounts.find_by_email(uow, email)
+        if person is None:
+            person = accounts.create_person(
+                uow, email=email, name=name, password=sessions.unguessable(), roles=roles
+            )
+    return person, sessions.issue(person.id)
+
+
+def by_cookie(cookie: str | None) -> Person:
+    """Return the person of a session cookie. Raises NotSignedIn."""
+    person_id = sessions.read(cookie)
+    if person_id is None:
+        raise NotSignedIn("accounts.sign_in_first")
+    with unit_of_work() as uow:
+        return accounts.person(uow, person_id)
+
+
+def by_key(secret: str) -> Person:
+    """Return the person of an API key. Raises NotSignedIn."""
+    with unit_of_work() as uow:
+        return accounts.person_for_key(uow, secret)
+
+
+def by_id(person_id: str) -> Person:
+    """Return a person. Raises NotSignedIn when unknown."""
+    with unit_of_work() as uow:
+        return accounts.person(uow, person_id)

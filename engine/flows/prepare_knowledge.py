@@ -1,0 +1,141 @@
+"""Knowledge: bases, documents, and the two jobs that make them searchable."""
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from sqlalchemy.orm import Session
+
+from engine.accounts.schemas import Person
+from engine.accounts.service import require
+from engine.jobs import service as jobs
+from engine.jobs.schemas import JobView
+from engine.kit.database import unit_of_work
+from engine.kit.errors import Conflict
+from engine.knowledge import service as knowledge
+from engine.knowledge.retrieve import retrieve
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
+
+CHUNK, INDEX = "knowledge.chunk", "knowledge.index"
+UNFINISHED = ("queued", "running", "pausing", "paused", "cancelling")
+
+
+def create_base(person: Person, *, name: str, language: str) -> BaseView:
+    """Make an empty knowledge base for the person's tenant."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.create_base(
+            uow, person_id=person.id, tenant_id=person.tenant_id, name=name, language=language
+        )
+
+
+def bases(person: Person) -> list[BaseView]:
+    """Return the tenant's knowledge bases."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.bases(uow, person.tenant_id)
+
+
+def base(person: Person, base_id: str) -> BaseView:
+    """Return one knowledge base of the tenant. Raises NotFound."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.get_base(uow, base_id, person.tenant_id)
+
+
+def documents(person: Person, base_id: str) -> list[DocumentView]:
+    """Return the documents of a base."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.documents(uow, base_id, person.tenant_id)
+
+
+def chunks(person: Person, base_id: str, *, limit: int, offset: int) -> list[ChunkView]:
+    """Return a page of the chunks of a base in reading order."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.chunks(uow, base_id, person.tenant_id, limit=limit, offset=offset)
+
+
+def search(person: Person, base_id: str, question: str, *, limit: int = 4) -> list[Passage]:
+    """Return the passages that a question finds."""
+    require(person, "developer")
+    return retrieve([base_id], person.tenant_id, question, limit=limit)
+
+
+def add_document(person: Person, base_id: str, filename: str, source: BinaryIO | bytes) -> DocumentView:
+    """Store one document in a base of the person's tenant."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.add_document(
+            uow, base_id=base_id, tenant_id=person.tenant_id, filename=filename, source=source
+        )
+
+
+def delete_document(person: Person, document_id: str) -> None:
+    """Remove a document with its chunks and vectors."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        knowledge.delete_document(uow, document_id, person.tenant_id)
+
+
+def _start(person: Person, base_id: str, kind: str, *, then_index: bool = False) -> JobView:
+    require(person, "developer")
+    with unit_of_work() as uow:
+        base = knowledge.get_base(uow, base_id, person.tenant_id)
+        busy = jobs.listing(uow, person.tenant_id, kinds=(CHUNK, INDEX), subject_id=base_id)
+        if any(job.state in UNFINISHED for job in busy):
+            raise Conflict("knowledge.already_preparing", name=base.name)
+        return jobs.submit(
+            uow,
+            kind=kind,
+            person_id=person.id,
+            tenant_id=person.tenant_id,
+            title=base.name,
+            subject_id=base_id,
+            params={"base_id": base_id, "tenant_id": person.tenant_id, "then_index": then_index},
+        )
+
+
+def start_chunking(person: Person, base_id: str) -> JobView:
+    """Cut the new documents of a base into chunks. Raises Conflict while a job is under way."""
+    return _start(person, base_id, CHUNK)
+
+
+def start_indexing(person: Person, base_id: str) -> JobView:
+    """Index the chunks of a base that are new. Raises Conflict while a job is under way."""
+    return _start(person, base_id, INDEX)
+
+
+def start(person: Person, base_id: str) -> JobView:
+    """Cut, then index: the second job is submitted when the first has succeeded."""
+    return _start(person, base_id, CHUNK, then_index=True)
+
+
+def after_chunking(uow: Session, job: JobView, _result: dict[str, object]) -> None:
+    """Go on with indexing when that was asked for; in the transaction that ends the first job."""
+    if job.params.get("then_index"):
+        jobs.submit(
+            uow,
+            kind=INDEX,
+            person_id=job.owner_id,
+            tenant_id=job.tenant_id,
+            title=job.title,
+            subject_id=job.subject_id,
+            params={"base_id": job.params["base_id"], "tenant_id": job.tenant_id},
+        )
+
+
+def latest_job(person: Person, base_id: str, kind: str | None = None) -> JobView | None:
+    """Return the newest chunking or indexing job of a base."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        knowledge.get_base(uow, base_id, person.tenant_id)
+        kinds = (kind,) if kind else (CHUNK, INDEX)
+        found = jobs.listing(uow, person.tenant_id, kinds=kinds, subject_id=base_id, limit=1)
+    return found[0] if found else None
+
+
+def change_job(person: Person, job_id: str, change: Callable[[Session, str, str], JobView]) -> JobView:
+    """Pause, resume or cancel a job of the person's tenant: `change` is that function of the jobs room."""
+    with unit_of_work() as uow:
+        return change(uow, job_id, person.tenant_id)

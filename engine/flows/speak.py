@@ -1,0 +1,147 @@
+"""One expert speaking: retrieval in front, its adapter on the base model, words as they come."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+import anyio.to_thread
+
+from engine.inference import pool, state
+from engine.inference.base_model import parameter_count
+from engine.inference.schemas import Delta
+from engine.kit.prompts import Message, grounded
+from engine.kit.settings import settings
+from engine.knowledge.quotes import quoted
+from engine.knowledge.retrieve import retrieve, standalone
+from engine.knowledge.schemas import Passage
+from engine.market.schemas import ExpertView
+
+ANSWER_TOKENS = 256
+SMALL = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """Who answers: an adapter (none is the plain base model) and the knowledge it may quote."""
+
+    name: str
+    adapter_prefix: str | None = None
+    knowledge_base_ids: tuple[str, ...] = ()
+    knowledge_tenant_id: str = ""
+
+    @classmethod
+    def of(cls, expert: ExpertView) -> "Speaker":
+        """Return the speaker of an expert's version."""
+        return cls(
+            name=expert.name,
+            adapter_prefix=expert.adapter_prefix,
+            knowledge_base_ids=tuple(expert.knowledge_base_ids),
+            knowledge_tenant_id=expert.knowledge_tenant_id,
+        )
+
+
+BASE = Speaker(name="base")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How words are chosen; the fields are OpenAI's."""
+
+    max_tokens: int = ANSWER_TOKENS
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def limited(self, max_tokens: int) -> "Sampling":
+        """Return the same with another limit of tokens."""
+        return replace(self, max_tokens=max_tokens)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the request fields that are set."""
+        fields: dict[str, Any] = {
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+        }
+        if self.stop:
+            fields["stop"] = list(self.stop)
+        if self.seed is not None:
+            fields["seed"] = self.seed
+        return fields
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What the model will read, and the passages in it."""
+
+    messages: list[Message]
+    passages: list[Passage] = field(default_factory=list)
+
+
+def prompt_for(speaker: Speaker, messages: Sequence[Message]) -> Prompt:
+    """Return the conversation with the passages that answer its last question, if any do."""
+    if not speaker.knowledge_base_ids:
+        return Prompt(messages=list(messages))
+    asked = [m["content"] for m in messages if m["role"] == "user"]
+    if not asked:
+        return Prompt(messages=list(messages))
+    passages = retrieve(
+        speaker.knowledge_base_ids, speaker.knowledge_tenant_id, asked[-1], history=asked[:-1]
+    )
+    if sentences := quotes_for(settings().base_model):
+        passages = quoted(standalone(asked[-1], asked[:-1]), passages, limit=sentences)
+    return Prompt(messages=grounded(messages, [p.text for p in passages]), passages=passages)
+
+
+@lru_cache(maxsize=4)
+def quotes_for(base_model: str) -> int:
+    """Return how many single sentences a model is given; 0 means whole passages.
+
+    By default a model below a hundred million weights gets three: it cannot keep four passages apart.
+    """
+    if settings().quotes >= 0:
+        return settings().quotes
+    if settings().inference in ("remote", "fake"):
+        return 0
+    return 3 if parameter_count(base_model) < SMALL else 0
+
+
+async def words(
+    speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY
+) -> AsyncGenerator[Delta, None]:
+    """Yield the answer to a prepared prompt as it is spoken. Closing it stops the model at once."""
+    answer = pool.open_stream(speaker.adapter_prefix, messages, **sampling.parameters())
+    async with aclosing(answer) as deltas:
+        async for delta in deltas:
+            yield delta
+
+
+async def whole_answer(speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY) -> str:
+    """Return the full answer to a question, retrieval included."""
+    prompt = await anyio.to_thread.run_sync(prompt_for, speaker, messages)
+    return "".join([delta.text async for delta in words(speaker, prompt.messages, sampling)])
+
+
+class Waiting(Protocol):
+    """What waiting needs of a job."""
+
+    def report(self, *, done: int, total: int, message: str) -> None:
+        """Show how far it is."""
+
+    def check_stop(self) -> None:
+        """Raise when the person asked to pause or cancel."""
+
+
+def wait_until_ready(job: Waiting, total: int) -> None:
+    """Wait, inside a job, until the model server answers; the job can be stopped meanwhile."""
+    while not state.answers():
+        job.check_stop()
+        job.report(done=0, total=total, message="waiting for the model server")
+        time.sleep(1)

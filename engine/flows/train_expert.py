@@ -1,0 +1,150 @@
+"""Fine-tuning an expert: from a dataset to a model in the market's first state."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from engine.accounts.schemas import Person
+from engine.accounts.service import require
+from engine.datasets import service as datasets
+from engine.flows.speak import Speaker, prompt_for
+from engine.inference.base_model import parameter_count
+from engine.jobs import service as jobs
+from engine.jobs.schemas import JobView
+from engine.kit.database import unit_of_work
+from engine.kit.settings import settings
+from engine.knowledge import service as knowledge
+from engine.market import service as market
+from engine.training import service as training
+from engine.training.recipe import LoraRecipe
+from engine.training.schemas import Point, RunView
+
+TRAIN = "training.sft"
+
+
+def start(
+    person: Person,
+    *,
+    name: str,
+    dataset_id: str,
+    knowledge_base_id: str | None = None,
+    preset: str = "balanced",
+    changes: dict[str, Any] | None = None,
+) -> tuple[RunView, JobView]:
+    """Submit a LoRA fine-tuning of the base model on a dataset.
+
+    `preset` chooses a recipe by the size of the data; `changes` override single values of it. Raises
+    BadInput naming the value at fault, and NotFound for another tenant's data or knowledge.
+    """
+    require(person, "developer")
+    with unit_of_work() as uow:
+        dataset = datasets.get(uow, dataset_id, person.tenant_id)
+        if knowledge_base_id:
+            knowledge.get_base(uow, knowledge_base_id, person.tenant_id)
+        recipe = _preset(preset, dataset.train_rows).changed(changes or {})
+        run = training.create_run(
+            uow,
+            person_id=person.id,
+            tenant_id=person.tenant_id,
+            name=name,
+            dataset_id=dataset_id,
+            base_model=settings().base_model,
+            recipe=recipe,
+            knowledge_base_id=knowledge_base_id,
+            dataset_fingerprint=dataset.fingerprint,
+        )
+        job = jobs.submit(
+            uow,
+            kind=TRAIN,
+            person_id=person.id,
+            tenant_id=person.tenant_id,
+            title=run.name,
+            subject_id=run.id,
+            params={"run_id": run.id, "tenant_id": person.tenant_id, "dataset_id": dataset_id},
+            queue="training",
+        )
+        return training.attach_job(uow, run.id, person.tenant_id, job.id), job
+
+
+def _preset(name: str, rows: int) -> LoraRecipe:
+    return LoraRecipe.preset(name, rows=rows, parameters=parameter_count(settings().base_model))
+
+
+def proposal(person: Person, dataset_id: str, preset: str) -> LoraRecipe:
+    """Return the recipe that `start` would use for a dataset of the tenant without changes."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        dataset = datasets.get(uow, dataset_id, person.tenant_id)
+    return _preset(preset, dataset.train_rows)
+
+
+def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
+    """Write the two splits of a run's dataset into `folder`, as the expert will read them when it serves.
+
+    With a knowledge base, each conversation gets the passages that its last question finds: a model
+    answers best from the layout that it was trained on.
+    """
+    with unit_of_work() as uow:
+        run = training.get_run(uow, run_id, tenant_id)
+        paths = datasets.materialise(uow, run.dataset_id, tenant_id, folder)
+    if run.knowledge_base_id:
+        speaker = Speaker(
+            name=run.name, knowledge_base_ids=(run.knowledge_base_id,), knowledge_tenant_id=tenant_id
+        )
+        for path in paths:
+            _ground(path, speaker)
+    return paths
+
+
+def _ground(path: Path, speaker: Speaker) -> None:
+    """Put the passages that each conversation's last question finds in front of it, in place."""
+    lines = []
+    for line in path.read_text("utf-8").splitlines():
+        messages = json.loads(line)["messages"]
+        prompt = prompt_for(speaker, messages[:-1])
+        lines.append(json.dumps({"messages": [*prompt.messages, messages[-1]]}, ensure_ascii=False) + "\n")
+    path.write_text("".join(lines), "utf-8")
+
+
+def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:
+    """Enter the trained adapter in the market; in the transaction that ends the job."""
+    run = training.finish_run(uow, str(job.params["run_id"]), job.tenant_id, result)
+    market.register(
+        uow,
+        person_id=job.owner_id,
+        tenant_id=job.tenant_id,
+        name=market.free_name(uow, run.name, job.tenant_id),
+        title=run.name,
+        run_id=run.id,
+        adapter_prefix=str(result["adapter_prefix"]),
+        base_model=run.base_model,
+        knowledge_base_ids=[run.knowledge_base_id] if run.knowledge_base_id else [],
+    )
+
+
+def runs(person: Person) -> list[tuple[RunView, JobView | None]]:
+    """Return the tenant's training runs with their jobs, newest first."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        found = training.runs(uow, person.tenant_id)
+        by_id = {job.id: job for job in jobs.listing(uow, person.tenant_id, kinds=(TRAIN,), limit=200)}
+    return [(run, by_id.get(run.job_id or "")) for run in found]
+
+
+def watch(person: Person, run_id: str) -> tuple[RunView, JobView, list[Point]]:
+    """Return a run, its job and its loss curve so far. Raises NotFound."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        run = training.get_run(uow, run_id, person.tenant_id)
+        job = jobs.get(uow, run.job_id or "", person.tenant_id)
+        return run, job, training.points(uow, run_id, person.tenant_id)
+
+
+def watch_job(person: Person, job_id: str) -> tuple[RunView, JobView, list[Point]]:
+    """Return what `watch` returns, by the job's id. Raises NotFound."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        job = jobs.get(uow, job_id, person.tenant_id)
+    return watch(person, job.subject_id or "")

@@ -1,0 +1,49 @@
+"""Which part does what: job handlers, and the small chores that a worker does by the clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.analytics import export
+from engine.billing import service as billing
+from engine.flows import judge_by_hand, prepare_knowledge, test_expert, train_expert
+from engine.inference.base_model import resolve
+from engine.jobs import registry
+from engine.kit.clock import now
+from engine.kit.database import unit_of_work
+from engine.knowledge import tasks as knowledge_tasks
+from engine.training import tasks as training_tasks
+
+
+def register_jobs() -> None:
+    """Tell the jobs room which function does which kind of job."""
+    registry.register(
+        prepare_knowledge.CHUNK, knowledge_tasks.chunk_job, on_success=prepare_knowledge.after_chunking
+    )
+    registry.register(prepare_knowledge.INDEX, knowledge_tasks.index_job)
+    registry.register(
+        train_expert.TRAIN,
+        training_tasks.make_train_job(train_expert.data_source, resolve),
+        on_success=train_expert.finish,
+    )
+    registry.register(test_expert.TEST, test_expert.run_job, on_success=test_expert.finish)
+    registry.register(judge_by_hand.GATHER, judge_by_hand.gather, on_success=judge_by_hand.finish)
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something a worker does every `seconds`; any number of workers may do it at once."""
+
+    name: str
+    seconds: float
+    do: Callable[[], object]
+
+
+def _sweep_holds() -> int:
+    with unit_of_work() as uow:
+        return billing.sweep(uow, now())
+
+
+CHORES = (
+    Chore("release expired holds", 30.0, _sweep_holds),
+    Chore("export usage events", 10.0, export.export),
+)
