@@ -1,0 +1,1 @@
+"""The faces: gateway, market, human evaluation, dashboard and the front door."""

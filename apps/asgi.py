@@ -1,0 +1,104 @@
+"""Small ASGI middlewares that the gateway and the pages share."""
+
+import json
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.kit import logs
+from engine.kit.errors import TooLarge
+from engine.kit.messages import pick_language
+
+# A multipart body is a little longer than the file in it.
+ENVELOPE = 64 * 1024
+
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+]
+
+
+class Trace:
+    """Gives each request a trace id (the caller's, if sent) and sends it back, with safe headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        structlog.contextvars.unbind_contextvars("trace_id")
+        sent = dict(scope["headers"]).get(b"x-trace-id", b"").decode("latin-1")
+        trace_id = logs.bind_trace(sent)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-trace-id", trace_id.encode()),
+                    *HEADERS,
+                ]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+class BodyLimit:
+    """Refuses a request body above `limit` bytes before it is read to its end."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self.limit + ENVELOPE:
+            await self._refuse(headers, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit + ENVELOPE:
+                raise TooLarge("gateway.body_too_large", most=megabytes(self.limit))
+            return message
+
+        await self.app(scope, counted, send)
+
+    async def _refuse(self, headers: dict[bytes, bytes], send: Send) -> None:
+        error = TooLarge("gateway.body_too_large", most=megabytes(self.limit))
+        language = pick_language(headers.get(b"accept-language", b"").decode("latin-1"))
+        body = json.dumps(
+            {
+                "error": {
+                    "message": error.message(language),
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": error.key,
+                }
+            },
+            ensure_ascii=False,
+        ).encode()
+        await send(
+            {
+                "type": "http.response.start",
+                "status": error.status,
+                "headers": [(b"content-type", b"application/json"), (b"connection", b"close")],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+def megabytes(size: int) -> str:
+    """Return a size in bytes as whole megabytes."""
+    return f"{size / 2**20:.0f} MB"

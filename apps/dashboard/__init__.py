@@ -1,0 +1,1 @@
+"""The stakeholder dashboard: market and revenue, read from exported usage events."""

@@ -1,0 +1,1 @@
+"""The gateway: an OpenAI-compatible API and the product's own, on one address."""

@@ -1,0 +1,20 @@
+"""`python -m apps.gateway`: serve the API."""
+
+import uvicorn
+
+from apps.gateway.app import create_app
+from engine.kit import logs
+from engine.kit.process import supervised
+from engine.kit.settings import settings
+
+if __name__ == "__main__":
+    supervised()
+    logs.configure("gateway")
+    uvicorn.run(
+        create_app(),
+        host=settings().host,
+        port=settings().gateway_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,39 @@
+"""Puts the gateway together."""
+
+from fastapi import FastAPI
+
+from apps.asgi import BodyLimit, Trace
+from apps.gateway import docs, errors
+from apps.gateway.routes import (
+    accounts,
+    arena,
+    datasets,
+    human_eval,
+    jobs,
+    knowledge,
+    market,
+    openai,
+    training,
+    wallet,
+)
+from engine.inference import state
+from engine.kit.settings import settings
+
+
+def create_app() -> FastAPI:
+    """Return the gateway as an ASGI application."""
+    app = FastAPI(title="MBE Studio gateway", version="1", docs_url=None, redoc_url=None)
+    errors.install(app)
+    for part in (openai, accounts, wallet, knowledge, datasets, training, market, arena, human_eval, jobs):
+        app.include_router(part.router)
+
+    app.include_router(docs.router)
+
+    @app.get("/health", tags=["status"])
+    def health() -> dict[str, object]:
+        """Say whether the gateway answers and how far the model server is."""
+        return {"status": "ok", "model_server": state.status().state}
+
+    app.add_middleware(BodyLimit, limit=settings().upload_limit)
+    app.add_middleware(Trace)
+    return app

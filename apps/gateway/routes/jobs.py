@@ -1,0 +1,34 @@
+"""One status API for every kind of job."""
+
+from fastapi import APIRouter
+
+from apps.gateway.identity import Caller
+from engine.flows import prepare_knowledge as flow
+from engine.jobs import service as jobs
+from engine.jobs.schemas import JobView
+
+router = APIRouter(prefix="/api/jobs", tags=["jobs"])
+
+
+@router.get("/{job_id}")
+def status(job_id: str, caller: Caller) -> JobView:
+    """Return a job of mine as it stands."""
+    return flow.change_job(caller, job_id, jobs.get)
+
+
+@router.post("/{job_id}/pause")
+def pause(job_id: str, caller: Caller) -> JobView:
+    """Ask a job to stop at its next checkpoint."""
+    return flow.change_job(caller, job_id, jobs.pause)
+
+
+@router.post("/{job_id}/resume")
+def resume(job_id: str, caller: Caller) -> JobView:
+    """Let a paused or failed job go on from its checkpoint."""
+    return flow.change_job(caller, job_id, jobs.resume)
+
+
+@router.post("/{job_id}/cancel")
+def cancel(job_id: str, caller: Caller) -> JobView:
+    """End a job for good."""
+    return flow.change_job(caller, job_id, jobs.cancel)

@@ -1,0 +1,104 @@
+"""The market: the catalog, and an expert's way onto it."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from apps.gateway.identity import Caller
+from engine.flows import browse_market, publish_expert, test_expert
+from engine.jobs.schemas import JobView
+from engine.market.schemas import ExpertView, StateChange
+
+router = APIRouter(prefix="/api/market", tags=["market"])
+
+
+class Listing(BaseModel):
+    """How an expert is shown and what it costs, in credits per 1,000 tokens."""
+
+    title: str
+    description: str
+    category: str
+    tags: list[str] = Field(default_factory=list)
+    input_price: str
+    output_price: str
+    example: str
+
+
+class Decision(BaseModel):
+    """A reviewer's decision."""
+
+    approve: bool
+    reason: str
+
+
+class Reason(BaseModel):
+    """Why something is done."""
+
+    reason: str
+
+
+@router.get("/experts")
+def catalog(
+    _caller: Caller, search: str = "", category: str | None = None, sort: str = "popular"
+) -> list[ExpertView]:
+    """List the published experts."""
+    return browse_market.catalog(search, category, sort)
+
+
+@router.get("/mine")
+def mine(caller: Caller) -> list[ExpertView]:
+    """List my tenant's experts in every state."""
+    return publish_expert.mine(caller)
+
+
+@router.get("/reviews")
+def reviews(caller: Caller) -> list[ExpertView]:
+    """List what waits for a reviewer."""
+    return publish_expert.queue(caller)
+
+
+@router.get("/experts/{expert_id}/history")
+def history(expert_id: str, caller: Caller) -> list[StateChange]:
+    """Return who changed the state of an expert, when and why."""
+    return publish_expert.history(caller, expert_id)
+
+
+@router.post("/experts/{expert_id}/test", status_code=202)
+def test(expert_id: str, caller: Caller) -> JobView:
+    """Start the quality test."""
+    return test_expert.start(caller, expert_id)
+
+
+@router.put("/experts/{expert_id}/listing")
+def describe(expert_id: str, given: Listing, caller: Caller) -> ExpertView:
+    """Write the listing."""
+    return publish_expert.describe(caller, expert_id, **given.model_dump())
+
+
+@router.post("/experts/{expert_id}/submit")
+def submit(expert_id: str, caller: Caller) -> ExpertView:
+    """Hand in for review."""
+    return publish_expert.submit(caller, expert_id)
+
+
+@router.post("/experts/{expert_id}/review")
+def review(expert_id: str, given: Decision, caller: Caller) -> ExpertView:
+    """Approve or reject."""
+    return publish_expert.review(caller, expert_id, approve=given.approve, reason=given.reason)
+
+
+@router.post("/experts/{expert_id}/publish")
+def publish(expert_id: str, caller: Caller) -> ExpertView:
+    """Put an approved expert on the market."""
+    return publish_expert.publish(caller, expert_id)
+
+
+@router.post("/experts/{expert_id}/suspend")
+def suspend(expert_id: str, given: Reason, caller: Caller) -> ExpertView:
+    """Take an expert off the market."""
+    return publish_expert.suspend(caller, expert_id, given.reason)
+
+
+@router.post("/experts/{expert_id}/restore")
+def restore(expert_id: str, given: Reason, caller: Caller) -> ExpertView:
+    """Put a suspended expert back."""
+    return publish_expert.restore(caller, expert_id, given.reason)

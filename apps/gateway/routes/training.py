@@ -1,0 +1,67 @@
+"""Starting, watching and steering a fine-tuning."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from apps.gateway.identity import Caller
+from engine.flows import train_expert as flow
+from engine.flows.prepare_knowledge import change_job
+from engine.jobs import service as jobs
+from engine.jobs.schemas import JobView
+
+router = APIRouter(prefix="/admin/training", tags=["training"])
+
+
+class NewTraining(BaseModel):
+    """What to train on, and how. `recipe` overrides single values of the preset."""
+
+    name: str
+    dataset_id: str
+    kb_id: str | None = None
+    preset: str = "balanced"
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+@router.post("/start", status_code=202)
+def start(given: NewTraining, caller: Caller) -> dict[str, object]:
+    """Start a LoRA fine-tuning."""
+    run, job = flow.start(
+        caller,
+        name=given.name,
+        dataset_id=given.dataset_id,
+        knowledge_base_id=given.kb_id,
+        preset=given.preset,
+        changes=given.recipe,
+    )
+    return {"job_id": job.id, "run": run.model_dump(mode="json"), "job": job.model_dump(mode="json")}
+
+
+@router.get("/{job_id}/status")
+def status(job_id: str, caller: Caller) -> dict[str, object]:
+    """Return job, run and loss curve so far."""
+    run, job, points = flow.watch_job(caller, job_id)
+    return {
+        "job": job.model_dump(mode="json"),
+        "run": run.model_dump(mode="json"),
+        "curve": [point.model_dump(mode="json") for point in points],
+    }
+
+
+@router.post("/{job_id}/pause")
+def pause(job_id: str, caller: Caller) -> JobView:
+    """Save a checkpoint and stop."""
+    return change_job(caller, job_id, jobs.pause)
+
+
+@router.post("/{job_id}/resume")
+def resume(job_id: str, caller: Caller) -> JobView:
+    """Go on from the newest checkpoint."""
+    return change_job(caller, job_id, jobs.resume)
+
+
+@router.post("/{job_id}/cancel")
+def cancel(job_id: str, caller: Caller) -> JobView:
+    """End the training for good; nothing is published."""
+    return change_job(caller, job_id, jobs.cancel)

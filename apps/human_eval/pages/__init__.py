@@ -1,0 +1,1 @@
+"""The human evaluation pages, one file each; they only wire."""

@@ -1,0 +1,224 @@
+"""HTML of the wallet, of a receipt, of usage and of API keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from apps import cards
+from apps.cards import Html
+from apps.market.views import copyable, expert_address, finish, receipt_address, t_
+from engine.accounts.schemas import ApiKeyView
+from engine.billing.schemas import Receipt
+from engine.flows.top_up_wallet import Wallet
+from engine.kit.messages import t
+from engine.kit.money import format_credits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """Calls, tokens (in and out) and micro-credits of one expert, or of all on one day."""
+
+    name: str
+    calls: int = 0
+    tokens: int = 0
+    micro: int = 0
+
+
+def credits(micro: int, language: str) -> str:
+    """Return an amount with its unit."""
+    return t("money.unit", language, amount=format_credits(micro))
+
+
+# The wallet
+
+
+def wallet(found: Wallet, language: str) -> str:
+    """Return what can be spent and what running calls hold."""
+    return cards.tiles(
+        [
+            (t("marketplace.balance", language), credits(found.balance_micro, language)),
+            (t("marketplace.held", language), credits(found.held_micro, language)),
+        ]
+    )
+
+
+def receipts(found: Sequence[Receipt], language: str) -> str:
+    """Return the table of receipts; each row leads to its receipt and its expert."""
+    if not found:
+        words = t("marketplace.to_catalog", language)
+        return cards.empty(t("marketplace.no_receipts", language), f"/{language}/market/", words)
+    keys = ("when", "expert", "charged", "tokens_in", "tokens_out", "ended")
+    rows: list[list[cards.Cell]] = [
+        [
+            _when(receipt, language),
+            _expert(receipt, language),
+            cards.money(receipt.charged_micro, language, receipt_address(receipt.id, language)),
+            int(receipt.usage.get("input_tokens", 0)),
+            int(receipt.usage.get("output_tokens", 0)),
+            finish(_finish(receipt), language),
+        ]
+        for receipt in found
+    ]
+    headers = [t(f"marketplace.{key}", language) for key in keys]
+    return cards.table(headers, rows, t("marketplace.receipts", language))
+
+
+def _when(receipt: Receipt, language: str) -> Html:
+    moment = cards.moment(receipt.created_at, language)
+    address = escape(receipt_address(receipt.id, language))
+    return Html(f'<a href="{address}">{moment.text}</a>', moment.sort)
+
+
+def _expert(receipt: Receipt, language: str) -> Html:
+    name = receipt.usage.get("model")
+    return cards.link(expert_address(name, language), name) if name else cards.muted("–")
+
+
+def _finish(receipt: Receipt) -> str:
+    return str(receipt.usage.get("finish") or receipt.reason or "")
+
+
+def receipt(found: Receipt, language: str) -> str:
+    """Return one receipt line by line: what was held, what was used, who got what, what came back."""
+    lines: list[tuple[str, str]] = [
+        (t_("at", language), escape(found.created_at.strftime("%Y-%m-%d %H:%M:%S UTC"))),
+        (t_("ended", language), escape(finish(_finish(found), language))),
+        (t_("held_at_start", language), _money(found.held_micro, language)),
+    ]
+    if found.usage:
+        lines.insert(0, (t_("expert", language), _expert(found, language).text))
+        for side in ("input", "output"):
+            lines.append(_tokens(found, side, language))
+    lines.append((t_("charged", language), f"<b>{_money(found.charged_micro, language)}</b>"))
+    if found.charged_micro:
+        lines.append((t_("split_developer", language), _money(found.developer_micro, language)))
+        lines.append((t_("split_platform", language), _money(found.platform_micro, language)))
+    lines.append((t_("returned", language), _money(found.returned_micro, language)))
+    lines.append((t_("number", language), cards.code(found.id).text))
+    body = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in lines)
+    return (
+        f'<a class="mbe-back" href="/{language}/market/wallet">← {t_("to_wallet", language)}</a>'
+        f'<h1>{t_("receipt", language)}</h1><dl class="mbe-card mbe-lines">{body}</dl>'
+        f'<p class="mbe-muted">{t_("started_micro", language)}</p>'
+    )
+
+
+def _money(micro: int, language: str) -> str:
+    return cards.money(micro, language).text
+
+
+def _tokens(found: Receipt, side: str, language: str) -> tuple[str, str]:
+    """Return how one side of the price comes about: tokens times price."""
+    words = t_(
+        "price_of",
+        language,
+        tokens=f"{found.usage.get(f'{side}_tokens', 0):,}",
+        price=credits(found.usage.get(f"{side}_price_micro", 0), language),
+    )
+    return t_("tokens_in" if side == "input" else "tokens_out", language), words
+
+
+def topped_up(amount_micro: int, language: str) -> str:
+    """Return that credits arrived."""
+    words = t("marketplace.added", language, amount=format_credits(amount_micro))
+    return cards.note(words, "good")
+
+
+# Usage
+
+
+def totals(total: Spending, language: str) -> str:
+    """Return calls, tokens and credits of a period."""
+    return cards.tiles(
+        [
+            (t("marketplace.calls_total", language), f"{total.calls:,}"),
+            (t("marketplace.tokens_total", language), f"{total.tokens:,}"),
+            (t("marketplace.spent", language), credits(total.micro, language)),
+        ]
+    )
+
+
+def no_usage(language: str) -> str:
+    """Return what stands where nothing was used."""
+    words = t("marketplace.to_catalog", language)
+    return cards.empty(t("marketplace.no_usage", language), f"/{language}/market/", words)
+
+
+def spending(
+    by_expert: Sequence[Spending], by_day: Sequence[Spending], cut_at: int | None, language: str
+) -> str:
+    """Return the tables of spending; `cut_at` is how many calls were looked at when there are more."""
+    note = cards.note(t("marketplace.usage_cut", language, most=f"{cut_at:,}")) if cut_at else ""
+    experts = [
+        [cards.link(expert_address(one.name, language), one.name), *_row(one, language)] for one in by_expert
+    ]
+    days = [[one.name, *_row(one, language)] for one in by_day]
+    shown = ""
+    for key, first, rows in (("by_expert", "expert", experts), ("by_day", "day", days)):
+        headers = [
+            t(f"marketplace.{name}", language) for name in (first, "calls_total", "tokens_total", "spent")
+        ]
+        title = t(f"marketplace.{key}", language)
+        shown += f"<h2>{escape(title)}</h2>{cards.table(headers, rows, title)}"
+    return note + shown
+
+
+def _row(one: Spending, language: str) -> list[cards.Cell]:
+    return [one.calls, one.tokens, cards.money(one.micro, language)]
+
+
+# Keys
+
+
+def keys(found: Sequence[ApiKeyView], language: str) -> str:
+    """Return the table of keys; each live one has the way to revoke it."""
+    if not found:
+        return cards.empty(t("marketplace.no_keys", language))
+    headers = [
+        t(f"marketplace.{key}", language)
+        for key in ("key_name", "key_starts", "created", "last_used", "state")
+    ]
+    never = cards.muted(t("marketplace.never", language)).text
+    rows: list[list[cards.Cell]] = [
+        [
+            key.name,
+            cards.code(f"{key.prefix}…"),
+            cards.moment(key.created_at, language),
+            cards.moment(key.last_used_at, language) if key.last_used_at else Html(never, 0),
+            _key_state(key, language),
+        ]
+        for key in found
+    ]
+    return cards.table(
+        [*headers, ""], [[*row, _way(key, language)] for row, key in zip(rows, found, strict=True)]
+    )
+
+
+def _key_state(key: ApiKeyView, language: str) -> Html:
+    live = key.revoked_at is None
+    return cards.state(
+        t("marketplace.key_live" if live else "marketplace.key_revoked", language), "good" if live else "calm"
+    )
+
+
+def _way(key: ApiKeyView, language: str) -> Html:
+    if key.revoked_at is not None:
+        return Html("", "")
+    return cards.link(f"/{language}/market/keys?revoke={key.id}", t("marketplace.revoke", language))
+
+
+def secret(value: str, language: str) -> str:
+    """Return a new key's secret, this once."""
+    words = t("marketplace.secret_once", language)
+    return f'<div class="mbe-card">{copyable(value, language, words)}</div>'
+
+
+def revoke_question(key: ApiKeyView, language: str) -> str:
+    """Return what revoking would do."""
+    back = f'<a class="mbe-back" href="/{language}/market/keys">← {t_("revoke_no", language)}</a>'
+    return f"{back}<p>{t_('revoke_ask', language, name=key.name)}</p>"
+
+
+def revoked(key: ApiKeyView, language: str) -> str:
+    """Return that a key is useless now."""
+    return cards.note(t("marketplace.revoked_done", language, name=key.name), "good")

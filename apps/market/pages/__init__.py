@@ -1,0 +1,1 @@
+"""The market's pages, one file each; they only wire components to handlers."""

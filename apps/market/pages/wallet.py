@@ -1,0 +1,99 @@
+"""The wallet: what can be spent, adding play credits, and the receipt of every answer."""
+
+from typing import Any
+
+import gradio as gr
+
+from apps.market import handlers
+from apps.market.frame import Field, MarketPage
+from apps.shell import person_of
+from engine.accounts.schemas import Person
+from engine.kit.errors import EngineError
+from engine.kit.ids import new_id
+
+
+def page(language: str) -> None:
+    """Put the page into the Blocks that is being built."""
+    WalletPage(language)
+
+
+class WalletPage(MarketPage):
+    """Balance, top-up and receipts; or one receipt, when the address names it."""
+
+    path = "wallet"
+    tab = "wallet"
+
+    def build(self) -> None:
+        self.receipt = self.part(gr.HTML(visible=False))
+        with gr.Column(visible=False) as overview:
+            self.overview = self.part(overview)
+            gr.HTML(f"<h1>{self.t('tab_wallet')}</h1>")
+            self.amounts = self.part(gr.HTML())
+            gr.HTML(f"<h2>{self.t('top_up')}</h2>")
+            self.why = self.part(gr.HTML(f"<p class='mbe-muted'>{self.t('top_up_why')}</p>", visible=False))
+            self.closed = self.part(
+                gr.HTML(f"<p class='mbe-muted'>{self.t('top_up_off')}</p>", visible=False)
+            )
+            with gr.Column(visible=False, elem_classes="mbe-narrow") as form:
+                self.form = self.part(form)
+                self._build_form()
+            gr.HTML(f"<h2>{self.t('receipts')}</h2>")
+            self.limit = self.part(gr.Number(handlers.RECEIPT_STEP, visible=False, precision=0))
+            self.receipts = self.part(gr.HTML())
+            with gr.Row(elem_classes="mbe-row"):
+                self.more = self.part(gr.Button(self.t("more"), visible=False, size="md"))
+
+    def _build_form(self) -> None:
+        self.key = self.part(gr.Textbox(visible=False))
+        self.amount = Field(
+            self.part(gr.Textbox("10", label=self.t("amount"), info="", max_length=20, max_lines=1))
+        )
+        with gr.Row(elem_classes="mbe-row"):
+            self.add = self.part(gr.Button(self.t("add"), variant="primary", size="md"))
+        self.told = self.part(gr.HTML(visible=False))
+
+    def wire(self) -> None:
+        for event in (self.add.click, self.amount.component.submit):
+            self.on(event, self.adding, [self.amount.component, self.key], busy=[self.told])
+        self.on(self.more.click, self.showing_more, [self.limit])
+
+    def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
+        if receipt_id := query.get("receipt"):
+            shown = handlers.receipt(person, receipt_id, self.language)
+            return {self.receipt: gr.update(value=shown, visible=True)}
+        return {
+            self.overview: gr.update(visible=True),
+            self.key: new_id("top"),
+            **self.shown(person, handlers.RECEIPT_STEP),
+        }
+
+    def shown(self, person: Person, limit: int) -> dict[Any, Any]:
+        """Return the updates that show wallet and receipts as they are now."""
+        found = handlers.wallet(person, self.language, limit)
+        return {
+            self.amounts: found.balance,
+            self.form: gr.update(visible=found.can_top_up),
+            self.why: gr.update(visible=found.can_top_up),
+            self.closed: gr.update(visible=not found.can_top_up),
+            self.receipts: found.receipts,
+            self.more: gr.update(visible=found.more),
+            self.limit: limit,
+        }
+
+    def adding(self, amount: str, key: str, request: gr.Request) -> dict[Any, Any]:
+        person = person_of(request)
+        try:
+            told = handlers.top_up(person, amount, key, self.language)
+        except EngineError as error:
+            return {**self.amount.refused(error, self.language), self.told: gr.update(visible=False)}
+        return {
+            **self.amount.cleared(),
+            **self.balance(person, {}),
+            **self.shown(person, handlers.RECEIPT_STEP),
+            self.told: gr.update(value=told, visible=True),
+            # The next click is another top-up; until here a repeated one counted once.
+            self.key: new_id("top"),
+        }
+
+    def showing_more(self, limit: int, request: gr.Request) -> dict[Any, Any]:
+        return self.shown(person_of(request), int(limit) + handlers.RECEIPT_STEP)

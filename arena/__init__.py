@@ -1,0 +1,1 @@
+"""The model arena: blind battles, votes and ratings, with its own page."""

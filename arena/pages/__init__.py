@@ -1,0 +1,1 @@
+"""The arena's pages, one file each; they only wire."""

@@ -1,0 +1,1 @@
+"""The developer studio: pages that show values and hand inputs to handlers."""

@@ -1,0 +1,27 @@
+"""The developer studio as a Gradio app: one page per step, one file per page."""
+
+from types import ModuleType
+
+import gradio as gr
+
+from engine.kit.messages import t
+from studio.pages import data, earnings, knowledge, publish, review, train
+
+PAGES: tuple[tuple[str, ModuleType], ...] = (
+    ("", knowledge),
+    ("data", data),
+    ("train", train),
+    ("publish", publish),
+    ("earnings", earnings),
+    ("review", review),
+)
+
+
+def build(language: str) -> gr.Blocks:
+    """Return the studio in one language."""
+    with gr.Blocks(title=t("studio.page_title", language), analytics_enabled=False) as demo:
+        knowledge.page(language)
+    for path, module in PAGES[1:]:
+        with demo.route(t(f"studio.tab_{path}", language), f"/{path}"):
+            module.page(language)
+    return demo

@@ -1,0 +1,1 @@
+"""What the studio's pages do: a person and values in, values and HTML out. No page framework in here."""

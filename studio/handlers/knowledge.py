@@ -1,0 +1,116 @@
+"""The knowledge page: bases, their documents, preparing them, looking into them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.accounts.schemas import Person
+from engine.flows import prepare_knowledge as flow
+from engine.jobs.schemas import JobView
+from engine.kit.errors import BadInput, EngineError
+from engine.kit.messages import t
+from engine.knowledge.schemas import BaseView
+from studio.views import knowledge as views
+
+PAGE = 10
+LANGUAGES = ("en", "zh", "mixed")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A knowledge base as the page shows it; `choices` are (name, id) of the documents."""
+
+    base: BaseView
+    head: str
+    documents: str
+    choices: list[tuple[str, str]]
+    job: JobView | None
+    ready: bool
+
+
+@dataclass(frozen=True)
+class ChunkPage:
+    """One page of the chunk browser; `page` counts from 1."""
+
+    html: str
+    page: int
+    pages: int
+
+
+def listing(person: Person, language: str) -> str:
+    """Return the table of the tenant's knowledge bases, or what stands there before the first."""
+    return views.bases(flow.bases(person), language)
+
+
+def create(person: Person, name: str, base_language: str) -> str:
+    """Make a knowledge base and return its id. Raises BadInput naming the field."""
+    return flow.create_base(person, name=name or "", language=base_language or "").id
+
+
+def detail(person: Person, base_id: str, language: str) -> Detail:
+    """Return a base with its documents and its newest job. Raises NotFound."""
+    base = flow.base(person, base_id)
+    documents = flow.documents(person, base_id)
+    job = flow.latest_job(person, base_id)
+    return Detail(
+        base=base,
+        head=views.head(base, language),
+        documents=views.documents(documents, language),
+        choices=[(document.name, document.id) for document in documents],
+        job=job,
+        ready=bool(documents) and not (job and job.state in flow.UNFINISHED),
+    )
+
+
+def upload(person: Person, base_id: str, files: Sequence[Path], language: str) -> str:
+    """Store each file by itself and return what became of each; the files given are deleted."""
+    flow.base(person, base_id)
+    known = {document.id for document in flow.documents(person, base_id)}
+    outcomes = []
+    for path in files:
+        try:
+            with path.open("rb") as source:
+                stored = flow.add_document(person, base_id, path.name, source)
+            outcomes.append((path.name, "repeated" if stored.id in known else "kept", stored.name))
+            known.add(stored.id)
+        except EngineError as error:
+            outcomes.append((path.name, "refused", error.message(language)))
+        except FileNotFoundError:
+            # Uploads lie under a name made from their content; somebody else's copy was just cleared.
+            outcomes.append((path.name, "refused", t("studio.upload_lost", language, name=path.name)))
+    for path in files:
+        path.unlink(missing_ok=True)
+    return views.upload_report(outcomes, language)
+
+
+def delete(person: Person, document_id: str, confirmed: bool) -> None:
+    """Delete a document with its chunks. Raises BadInput unless chosen and confirmed."""
+    if not document_id:
+        raise BadInput("studio.choose_document", field="document")
+    if not confirmed:
+        raise BadInput("studio.confirm_first", field="confirmed")
+    flow.delete_document(person, document_id)
+
+
+def prepare(person: Person, base_id: str) -> JobView:
+    """Start cutting and indexing. Raises Conflict while a job is under way."""
+    return flow.start(person, base_id)
+
+
+def chunk_page(person: Person, base_id: str, page: int, language: str) -> ChunkPage:
+    """Return one page of chunks; a page outside the range is moved into it."""
+    total = flow.base(person, base_id).chunks
+    pages = max(1, -(-total // PAGE))
+    page = min(max(1, page), pages)
+    chunks = flow.chunks(person, base_id, limit=PAGE, offset=(page - 1) * PAGE)
+    return ChunkPage(html=views.chunks(chunks, page, pages, total, language), page=page, pages=pages)
+
+
+def ask(person: Person, base_id: str, question: str, language: str) -> str:
+    """Return the passages that a question finds, with their scores. Raises BadInput without a question."""
+    if not (question or "").strip():
+        raise BadInput("studio.ask_something", field="question")
+    base = flow.base(person, base_id)
+    if not base.indexed_chunks:
+        return views.not_prepared(language)
+    return views.passages(flow.search(person, base_id, question), question, language)

@@ -1,0 +1,114 @@
+"""The training page: what to train with which recipe, and how a run goes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from engine.accounts.schemas import Person
+from engine.datasets.schemas import DatasetView
+from engine.flows import import_dataset, prepare_knowledge, publish_expert
+from engine.flows import train_expert as flow
+from engine.jobs.schemas import JobView
+from engine.kit.errors import BadInput
+from engine.kit.messages import t
+from studio.views import train as views
+
+PRESETS = ("quick", "balanced", "thorough")
+ADVANCED = ("rank", "alpha", "learning_rate", "epochs", "batch_size", "max_length")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a training can be made of: (words, id) each, the newest dataset first."""
+
+    datasets: list[tuple[str, str]]
+    bases: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The recipe of a preset for a dataset: its values by field, and what it comes to in words."""
+
+    values: dict[str, float]
+    words: str
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A run as the page shows it."""
+
+    head: str
+    job: JobView
+    curve: go.Figure | None
+    result: str
+
+
+def choices(person: Person, language: str) -> Choices:
+    """Return the tenant's datasets and knowledge bases to choose from."""
+    return Choices(
+        datasets=[(_dataset_words(d, language), d.id) for d in import_dataset.listing(person)],
+        bases=[(base.name, base.id) for base in prepare_knowledge.bases(person) if base.indexed_chunks],
+    )
+
+
+def _dataset_words(dataset: DatasetView, language: str) -> str:
+    return t("studio.dataset_choice", language, name=dataset.name, rows=f"{dataset.train_rows:,}")
+
+
+def listing(person: Person, language: str) -> str:
+    """Return the table of the tenant's runs, or what stands there before the first."""
+    return views.runs(flow.runs(person), language)
+
+
+def nothing_to_train_with(language: str) -> str:
+    """Return what stands instead of the form while there is no dataset."""
+    return views.no_dataset(language)
+
+
+def proposal(person: Person, dataset_id: str, preset: str, language: str) -> Proposal | None:
+    """Return the recipe of a preset for a dataset; None while none is chosen."""
+    if not dataset_id:
+        return None
+    recipe = flow.proposal(person, dataset_id, preset).to_dict()
+    rows = import_dataset.get(person, dataset_id).train_rows
+    return Proposal(
+        values={name: recipe[name] for name in ADVANCED}, words=views.proposal(recipe, rows, language)
+    )
+
+
+def start(
+    person: Person, name: str, dataset_id: str, base_id: str | None, preset: str, values: dict[str, Any]
+) -> str:
+    """Start a training and return the run's id. Raises BadInput naming the field at fault."""
+    if not dataset_id:
+        raise BadInput("studio.choose_dataset", field="dataset")
+    changes = {name: value for name, value in values.items() if value is not None}
+    run, _ = flow.start(
+        person,
+        name=name or "",
+        dataset_id=dataset_id,
+        knowledge_base_id=base_id or None,
+        preset=preset,
+        changes=changes,
+    )
+    return run.id
+
+
+def watch(person: Person, run_id: str, language: str) -> Watch:
+    """Return how a run goes. Raises NotFound."""
+    run, job, points = flow.watch(person, run_id)
+    expert = next((e for e in publish_expert.mine(person) if e.run_id == run_id), None)
+    dataset_name = _name_of(person, run.dataset_id, language)
+    return Watch(
+        head=views.head(run, dataset_name, language),
+        job=job,
+        curve=views.curve(points, job.state == "succeeded", language) if points else None,
+        result=views.result(run, job, expert, language) if job.state == "succeeded" else "",
+    )
+
+
+def _name_of(person: Person, dataset_id: str, language: str) -> str:
+    """Return a dataset's name; a run outlives its dataset."""
+    found = {dataset.id: dataset.name for dataset in import_dataset.listing(person)}
+    return found.get(dataset_id, t("studio.deleted_dataset", language))

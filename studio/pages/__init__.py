@@ -1,0 +1,1 @@
+"""The studio's pages: each only puts components together and wires them to handlers."""

@@ -1,0 +1,174 @@
+"""Knowledge: bases, documents, preparing them, looking into them."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from apps.shell import person_of
+from engine.accounts.schemas import Person
+from engine.kit.errors import EngineError
+from studio.frame import Form, JobBox, StudioPage
+from studio.handlers import access
+from studio.handlers import knowledge as handlers
+
+SUFFIXES = [".txt", ".md", ".markdown"]
+
+
+def page(language: str) -> None:
+    """Put the page into the Blocks that is being built."""
+    KnowledgePage(language)
+
+
+class KnowledgePage(StudioPage):
+    """List and detail of knowledge bases."""
+
+    def build(self) -> None:
+        with gr.Column() as listing:
+            self.listing = self.part(listing)
+            gr.HTML(f"<h1>{self.t('tab_knowledge')}</h1><p class='mbe-muted'>{self.t('knowledge_why')}</p>")
+            self.bases = self.part(gr.HTML())
+            gr.HTML(f"<h2>{self.t('new_base')}</h2>")
+            with gr.Row(equal_height=True):
+                name = gr.Textbox(label=self.t("name"), info=self.t("base_name_info"), max_length=80, scale=2)
+                choices = [(self.t(f"language_{code}"), code) for code in handlers.LANGUAGES]
+                spoken = gr.Dropdown(
+                    choices, value=self.language, label=self.t("language"), info=self.t("base_language_info")
+                )
+            self.new = self.part(Form(self.language, name=name, language=spoken))
+            with gr.Row(elem_classes="mbe-row"):
+                self.create = gr.Button(self.t("create_base"), variant="primary", size="md")
+        with gr.Column(visible=False) as detail:
+            self.detail = self.part(detail)
+            self._build_detail()
+
+    def _build_detail(self) -> None:
+        self.base_id = self.part(gr.Textbox(visible=False))
+        self.head = self.part(gr.HTML())
+        gr.HTML(f"<h2>{self.t('documents')}</h2>")
+        self.documents = self.part(gr.HTML())
+        self.files = self.part(
+            gr.File(
+                file_count="multiple",
+                file_types=SUFFIXES,
+                label=self.t("drop_documents"),
+                height=140,
+                elem_classes="mbe-drop",
+            )
+        )
+        self.report = self.part(gr.HTML())
+        with gr.Row(elem_classes="mbe-row"):
+            self.prepare = self.part(gr.Button(self.t("prepare"), variant="primary", size="md"))
+        self.job = self.part(JobBox(self.language))
+        with gr.Accordion(self.t("delete_document"), open=False):
+            chosen = gr.Dropdown([], label=self.t("document"))
+            confirmed = gr.Checkbox(label=self.t("confirm_delete"))
+            self.deleting = self.part(Form(self.language, document=chosen, confirmed=confirmed))
+            with gr.Row(elem_classes="mbe-row"):
+                self.delete = gr.Button(self.t("delete"), variant="stop", size="md")
+        gr.HTML(f"<h2>{self.t('try_question')}</h2><p class='mbe-muted'>{self.t('try_question_why')}</p>")
+        question = gr.Textbox(
+            label=self.t("question"), show_label=False, placeholder=self.t("question"), max_length=1000
+        )
+        self.asking = self.part(Form(self.language, question=question))
+        with gr.Row(elem_classes="mbe-row"):
+            self.ask = gr.Button(self.t("find_passages"), size="md")
+        self.found = self.part(gr.HTML())
+        with gr.Accordion(self.t("look_at_chunks"), open=False) as browser:
+            self.browser = browser
+            self.chunks = self.part(gr.HTML())
+            self.page_number = self.part(gr.Number(1, visible=False, precision=0))
+            with gr.Row(elem_classes="mbe-row"):
+                self.back = self.part(gr.Button(self.t("previous"), size="md"))
+                self.forth = self.part(gr.Button(self.t("next"), size="md"))
+
+    def wire(self) -> None:
+        self.leads(self.on(self.create.click, self.creating, self.new.inputs, busy=[self.create]))
+        self.leads(self.on(self.new.fields["name"].submit, self.creating, self.new.inputs))
+        self.on(self.files.upload, self.uploaded, [self.base_id, self.files], busy=[self.files])
+        self.on(self.prepare.click, self.preparing, [self.base_id], busy=[self.prepare])
+        self.connect(self.job, self.tick, self.base_id)
+        self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
+        for event in (self.ask.click, self.asking.fields["question"].submit):
+            self.on(event, self.searching, [self.base_id, *self.asking.inputs], busy=[self.ask])
+        place = [self.base_id, self.page_number]
+        self.on(self.browser.expand, self.turned, place)
+        self.on(self.back.click, self.turned_back, place, busy=[self.chunks])
+        self.on(self.forth.click, self.turned_on, place, busy=[self.chunks])
+
+    def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
+        if base_id := query.get("base"):
+            return {
+                self.listing: gr.update(visible=False),
+                self.detail: gr.update(visible=True),
+                self.base_id: base_id,
+                **self.shown(person, base_id),
+            }
+        return {self.bases: handlers.listing(person, self.language)}
+
+    def shown(self, person: Person, base_id: str) -> dict[Any, Any]:
+        """Return the updates that show a base as it is now."""
+        now = handlers.detail(person, base_id, self.language)
+        return {
+            self.head: now.head,
+            self.documents: now.documents,
+            self.deleting.fields["document"]: gr.update(choices=now.choices),
+            self.prepare: gr.update(interactive=now.ready),
+            **self.job.show(now.job),
+        }
+
+    def creating(self, name: str, language: str, request: gr.Request) -> dict[Any, Any]:
+        try:
+            base_id = handlers.create(person_of(request), name, language)
+        except EngineError as error:
+            return {**self.new.refused(error), self.goto: ""}
+        return {**self.new.cleared(), self.goto: access.address(self.language, base=base_id)}
+
+    def uploaded(self, base_id: str, files: list[str] | None, request: gr.Request) -> dict[Any, Any]:
+        person = person_of(request)
+        report = handlers.upload(person, base_id, [Path(name) for name in files or ()], self.language)
+        return {self.files: None, self.report: report, **self.shown(person, base_id)}
+
+    def preparing(self, base_id: str, request: gr.Request) -> dict[Any, Any]:
+        person = person_of(request)
+        handlers.prepare(person, base_id)
+        return {self.report: "", **self.shown(person, base_id)}
+
+    def tick(self, base_id: str, request: gr.Request) -> dict[Any, Any]:
+        return self.shown(person_of(request), base_id)
+
+    def removing(
+        self, base_id: str, document_id: str, confirmed: bool, request: gr.Request
+    ) -> dict[Any, Any]:
+        person = person_of(request)
+        try:
+            handlers.delete(person, document_id, confirmed)
+        except EngineError as error:
+            return self.deleting.refused(error)
+        updates = self.shown(person, base_id)
+        choices = handlers.detail(person, base_id, self.language).choices
+        return updates | self.deleting.cleared(
+            document={"choices": choices, "value": None}, confirmed={"value": False}
+        )
+
+    def searching(self, base_id: str, question: str, request: gr.Request) -> dict[Any, Any]:
+        try:
+            found = handlers.ask(person_of(request), base_id, question, self.language)
+        except EngineError as error:
+            return self.asking.refused(error)
+        return {**self.asking.cleared(), self.found: found}
+
+    def turned(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
+        page = handlers.chunk_page(person_of(request), base_id, int(number or 1), self.language)
+        return {
+            self.chunks: page.html,
+            self.page_number: page.page,
+            self.back: gr.update(interactive=page.page > 1),
+            self.forth: gr.update(interactive=page.page < page.pages),
+        }
+
+    def turned_back(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
+        return self.turned(base_id, number - 1, request)
+
+    def turned_on(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
+        return self.turned(base_id, number + 1, request)

@@ -1,0 +1,138 @@
+"""Train: what to train with which recipe, and how a run goes."""
+
+from typing import Any
+
+import gradio as gr
+
+from apps.shell import person_of
+from engine.accounts.schemas import Person
+from engine.kit.errors import EngineError
+from studio.frame import Form, JobBox, StudioPage
+from studio.handlers import access
+from studio.handlers import train as handlers
+
+
+def page(language: str) -> None:
+    """Put the page into the Blocks that is being built."""
+    TrainPage(language)
+
+
+class TrainPage(StudioPage):
+    """Form, list and detail of training runs."""
+
+    path = "train"
+
+    def build(self) -> None:
+        with gr.Column() as listing:
+            self.listing = self.part(listing)
+            gr.HTML(f"<h1>{self.t('tab_train')}</h1><p class='mbe-muted'>{self.t('train_why')}</p>")
+            self.runs = self.part(gr.HTML())
+            gr.HTML(f"<h2>{self.t('new_run')}</h2>")
+            self.lacking = self.part(gr.HTML(visible=False))
+            with gr.Column() as form:
+                self.form_place = self.part(form)
+                self._build_form()
+        with gr.Column(visible=False) as detail:
+            self.detail = self.part(detail)
+            self.run_id = self.part(gr.Textbox(visible=False))
+            self.head = self.part(gr.HTML())
+            self.job = self.part(JobBox(self.language))
+            self.result = self.part(gr.HTML())
+            self.curve = self.part(gr.Plot(show_label=False, visible=False))
+
+    def _build_form(self) -> None:
+        fields: dict[str, Any] = {
+            "name": gr.Textbox(label=self.t("name"), info=self.t("run_name_info"), max_length=100)
+        }
+        with gr.Row(equal_height=True):
+            fields["dataset"] = gr.Dropdown([], label=self.t("dataset"), info=self.t("dataset_info"))
+            fields["knowledge_base"] = gr.Dropdown(
+                [], label=self.t("knowledge_base"), info=self.t("knowledge_base_info")
+            )
+        fields["preset"] = gr.Radio(
+            [(self.t(f"preset_{name}"), name) for name in handlers.PRESETS],
+            value="balanced",
+            label=self.t("preset"),
+            info=self.t("preset_info"),
+        )
+        self.words = self.part(gr.HTML())
+        with gr.Accordion(self.t("advanced"), open=False), gr.Row():
+            for name in handlers.ADVANCED:
+                fields[name] = gr.Number(
+                    label=self.t(f"recipe_{name}"), info=self.t(f"recipe_{name}_info"), min_width=240
+                )
+        self.form = self.part(Form(self.language, **fields))
+        with gr.Row(elem_classes="mbe-row"):
+            self.start = gr.Button(self.t("start_training"), variant="primary", size="md")
+
+    def wire(self) -> None:
+        fields = self.form.fields
+        for changed in (fields["dataset"].change, fields["preset"].change):
+            self.on(changed, self.proposing, [fields["dataset"], fields["preset"]])
+        self.leads(self.on(self.start.click, self.starting, self.form.inputs, busy=[self.start]))
+        self.connect(self.job, self.tick, self.run_id)
+
+    def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
+        if run_id := query.get("run"):
+            return {
+                self.listing: gr.update(visible=False),
+                self.detail: gr.update(visible=True),
+                self.run_id: run_id,
+                **self.shown(person, run_id),
+            }
+        choices = handlers.choices(person, self.language)
+        ids = [dataset_id for _, dataset_id in choices.datasets]
+        asked = query.get("dataset", "")
+        chosen = asked if asked in ids else (ids[0] if ids else None)
+        lacking = handlers.nothing_to_train_with(self.language)
+        return {
+            self.runs: handlers.listing(person, self.language),
+            self.lacking: gr.update(value=lacking, visible=not ids),
+            self.form_place: gr.update(visible=bool(ids)),
+            self.form.fields["dataset"]: gr.update(choices=choices.datasets, value=chosen),
+            self.form.fields["knowledge_base"]: gr.update(
+                choices=[(self.t("no_knowledge"), ""), *choices.bases], value=""
+            ),
+        }
+
+    def shown(self, person: Person, run_id: str) -> dict[Any, Any]:
+        """Return the updates that show a run as it is now."""
+        now = handlers.watch(person, run_id, self.language)
+        return {
+            self.head: now.head,
+            self.result: now.result,
+            self.curve: gr.update(value=now.curve, visible=now.curve is not None),
+            **self.job.show(now.job),
+        }
+
+    def proposing(self, dataset_id: str | None, preset: str, request: gr.Request) -> dict[Any, Any]:
+        found = handlers.proposal(person_of(request), dataset_id or "", preset, self.language)
+        if found is None:
+            return {self.words: ""}
+        updates = {self.form.fields[name]: gr.update(value=value) for name, value in found.values.items()}
+        return {self.words: found.words, **updates}
+
+    def starting(
+        self,
+        name: str,
+        dataset_id: str | None,
+        base_id: str | None,
+        preset: str,
+        rank: float | None,
+        alpha: float | None,
+        learning_rate: float | None,
+        epochs: float | None,
+        batch_size: float | None,
+        max_length: float | None,
+        request: gr.Request,
+    ) -> dict[Any, Any]:
+        given = (rank, alpha, learning_rate, epochs, batch_size, max_length)
+        values = dict(zip(handlers.ADVANCED, given, strict=True))
+        try:
+            run_id = handlers.start(person_of(request), name, dataset_id or "", base_id, preset, values)
+        except EngineError as error:
+            return {**self.form.refused(error), self.goto: ""}
+        return {**self.form.cleared(), self.goto: access.address(self.language, self.path, run=run_id)}
+
+    def tick(self, run_id: str, request: gr.Request) -> dict[Any, Any]:
+        return self.shown(person_of(request), run_id)

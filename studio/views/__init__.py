@@ -1,0 +1,1 @@
+"""The studio's HTML, made from values; everything a person typed is escaped."""

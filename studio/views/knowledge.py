@@ -1,0 +1,145 @@
+"""HTML of the knowledge page."""
+
+from collections.abc import Sequence
+from html import escape
+
+from apps import cards
+from apps.cards import Html
+from engine.kit.messages import t
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
+
+STATE_TONES = {"stored": "calm", "chunked": "good", "failed": "bad"}
+UPLOAD_TONES = {"kept": "good", "repeated": "calm", "refused": "bad"}
+
+
+def _address(language: str, base_id: str) -> str:
+    return f"/{language}/studio/?base={base_id}"
+
+
+def bases(found: Sequence[BaseView], language: str) -> str:
+    """Return the table of knowledge bases."""
+    if not found:
+        return cards.empty(t("studio.no_bases", language))
+    headers = [
+        t(f"studio.{key}", language)
+        for key in ("name", "language", "documents", "chunks", "indexed", "created")
+    ]
+    rows: list[list[cards.Cell]] = [
+        [
+            cards.link(_address(language, base.id), base.name),
+            t(f"studio.language_{base.language}", language),
+            base.documents,
+            base.chunks,
+            _indexed(base, language),
+            cards.moment(base.created_at, language),
+        ]
+        for base in found
+    ]
+    return cards.table(headers, rows, t("studio.tab_knowledge", language))
+
+
+def _indexed(base: BaseView, language: str) -> Html:
+    """Say whether everything in a base can be found."""
+    if not base.documents:
+        return Html(cards.muted(t("studio.empty_base", language)).text, 0)
+    if not base.chunks:
+        return Html(cards.state(t("studio.not_prepared", language), "calm").text, 0)
+    whole = base.indexed_chunks == base.chunks
+    words = f"{base.indexed_chunks:,} / {base.chunks:,}"
+    return Html(cards.state(words, "good" if whole else "busy").text, base.indexed_chunks)
+
+
+def head(base: BaseView, language: str) -> str:
+    """Return the name of a base above its counts."""
+    counts = cards.tiles(
+        [
+            (t("studio.documents", language), f"{base.documents:,}"),
+            (t("studio.chunks", language), f"{base.chunks:,}"),
+            (t("studio.indexed", language), f"{base.indexed_chunks:,}"),
+            (t("studio.language", language), t(f"studio.language_{base.language}", language)),
+        ]
+    )
+    back = t("studio.back_to_list", language)
+    return f'<a class="mbe-back" href="/{language}/studio/">← {back}</a><h1>{escape(base.name)}</h1>{counts}'
+
+
+def documents(found: Sequence[DocumentView], language: str) -> str:
+    """Return the table of a base's documents."""
+    if not found:
+        return cards.empty(t("studio.no_documents", language))
+    headers = [t(f"studio.{key}", language) for key in ("name", "size", "state", "chunks", "added")]
+    rows: list[list[cards.Cell]] = [
+        [
+            document.name,
+            Html(cards.size(document.size), document.size),
+            _state(document, language),
+            document.chunks,
+            cards.moment(document.created_at, language),
+        ]
+        for document in found
+    ]
+    return cards.table(headers, rows, t("studio.documents", language))
+
+
+def _state(document: DocumentView, language: str) -> Html:
+    words = t(f"studio.document_{document.state}", language)
+    shown = cards.state(words, STATE_TONES[document.state])
+    if document.error is None:
+        return shown
+    return Html(
+        f'{shown.text}<br><span class="mbe-muted">{escape(t(document.error, language))}</span>', words
+    )
+
+
+def upload_report(outcomes: Sequence[tuple[str, str, str]], language: str) -> str:
+    """Return one line for each file: (name, kept, repeated or refused, stored name or reason)."""
+    lines = []
+    for name, outcome, told in outcomes:
+        words = told if outcome == "refused" else t(f"studio.upload_{outcome}", language, name=name)
+        lines.append(f"<div>{cards.state(words, UPLOAD_TONES[outcome]).text}</div>")
+    return f'<div class="mbe-note" role="status">{"".join(lines)}</div>' if lines else ""
+
+
+def chunks(found: Sequence[ChunkView], page: int, pages: int, total: int, language: str) -> str:
+    """Return one page of chunks with where each stands."""
+    if not found:
+        return cards.empty(t("studio.no_chunks", language))
+    shown = "".join(
+        f'<div class="mbe-card"><div class="mbe-muted">{chunk.ordinal + 1} · '
+        f"{escape(chunk.document_name)}{' · ' + escape(chunk.heading) if chunk.heading else ''}</div>"
+        f'<div class="mbe-text">{escape(chunk.text)}</div></div>'
+        for chunk in found
+    )
+    where = t("studio.page_of", language, page=page, pages=pages, total=f"{total:,}")
+    return f'<div class="mbe-muted">{where}</div><div class="mbe-stack">{shown}</div>'
+
+
+def not_prepared(language: str) -> str:
+    """Return what stands where passages would, before the base is prepared."""
+    return cards.empty(t("studio.prepare_first", language))
+
+
+def passages(found: Sequence[Passage], question: str, language: str) -> str:
+    """Return what a question found, best first, with its words marked."""
+    if not found:
+        return cards.empty(t("studio.nothing_found", language))
+    shown = "".join(
+        f'<div class="mbe-card"><div class="mbe-job-top">'
+        f"<b>{n} · {escape(p.document_name)}{' · ' + escape(p.heading) if p.heading else ''}</b>"
+        f'<span class="mbe-muted mbe-num">{_scores(p, language)}</span></div>'
+        f'<div class="mbe-text">{cards.marked(p.text, question)}</div></div>'
+        for n, p in enumerate(found, 1)
+    )
+    return f'<div class="mbe-stack">{shown}</div>'
+
+
+def _scores(passage: Passage, language: str) -> str:
+    return escape(
+        t(
+            "studio.scores",
+            language,
+            score=f"{passage.score:.2f}",
+            cosine=f"{passage.cosine:.2f}",
+            lexical=f"{passage.lexical:.0%}",
+        )
+    )

@@ -1,0 +1,181 @@
+"""HTML and curves of the training page."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from apps import cards
+from apps.theme import FONTS, LIGHT, SERIES
+from engine.jobs.schemas import JobView
+from engine.kit.messages import t
+from engine.market.schemas import ExpertView
+from engine.training.schemas import Point, RunView
+
+TRAIN_COLOUR, HELD_OUT_COLOUR = SERIES[0], SERIES[4]
+
+
+def _address(language: str, run_id: str) -> str:
+    return f"/{language}/studio/train?run={run_id}"
+
+
+def runs(found: Sequence[tuple[RunView, JobView | None]], language: str) -> str:
+    """Return the table of runs with how each stands."""
+    if not found:
+        return cards.empty(t("studio.no_runs", language))
+    headers = [
+        t(f"studio.{key}", language) for key in ("name", "state", "steps", "loss", "eval_loss", "created")
+    ]
+    rows: list[list[cards.Cell]] = [
+        [
+            cards.link(_address(language, run.id), run.name),
+            cards.state(job.state_text(language), cards.JOB_TONES[job.state]) if job else None,
+            f"{job.done:,} / {job.total:,}" if job and job.total else "–",
+            _loss(run.final_loss),
+            _loss(run.final_eval_loss),
+            cards.moment(run.created_at, language),
+        ]
+        for run, job in found
+    ]
+    return cards.table(headers, rows, t("studio.tab_train", language))
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def no_dataset(language: str) -> str:
+    """Return what stands where the form would, before there is anything to train with."""
+    return cards.empty(
+        t("studio.train_needs_data", language), f"/{language}/studio/data", t("studio.import_data", language)
+    )
+
+
+def proposal(recipe: dict[str, Any], rows: int, language: str) -> str:
+    """Return what a recipe comes to: epochs and steps."""
+    per_step = recipe["batch_size"] * recipe["accumulation"]
+    steps = math.ceil(rows / per_step) * recipe["epochs"]
+    words = t(
+        "studio.recipe_words",
+        language,
+        rows=f"{rows:,}",
+        epochs=recipe["epochs"],
+        steps=f"{steps:,}",
+        rank=recipe["rank"],
+    )
+    return f'<p class="mbe-muted">{escape(words)}</p>'
+
+
+def head(run: RunView, dataset: str, language: str) -> str:
+    """Return a run's name and what it is made of."""
+    recipe = run.recipe
+    facts = t(
+        "studio.run_facts",
+        language,
+        dataset=dataset,
+        base=run.base_model,
+        rank=recipe.get("rank", "–"),
+        rate=f"{recipe.get('learning_rate', 0):g}",
+        epochs=recipe.get("epochs", "–"),
+        batch=recipe.get("batch_size", "–"),
+    )
+    return (
+        f'<a class="mbe-back" href="/{language}/studio/train">← {t("studio.back_to_list", language)}</a>'
+        f'<h1>{escape(run.name)}</h1><p class="mbe-muted">{escape(facts)}</p>'
+    )
+
+
+def curve(points: Sequence[Point], finished: bool, language: str) -> go.Figure:
+    """Return loss and held-out loss by step; the title says what they show."""
+    train = [(p.step, p.loss) for p in points if p.loss is not None]
+    held_out = [(p.step, p.eval_loss) for p in points if p.eval_loss is not None]
+    figure = go.Figure()
+    for values, key, colour, mode in (
+        (train, "loss", TRAIN_COLOUR, "lines"),
+        (held_out, "eval_loss", HELD_OUT_COLOUR, "lines+markers"),
+    ):
+        if values:
+            _draw(figure, values, t(f"studio.{key}", language), colour, mode)
+    figure.update_layout(
+        title={"text": _message(train, held_out, finished, language), "x": 0, "font": {"size": 16}},
+        xaxis={
+            "title": {"text": t("studio.axis_step", language), "font": {"size": 14}},
+            "rangemode": "tozero",
+            "gridcolor": LIGHT.line,
+        },
+        yaxis={
+            "title": {"text": t("studio.axis_loss", language), "font": {"size": 14}},
+            "rangemode": "tozero",
+            "gridcolor": LIGHT.line,
+        },
+        font={"family": FONTS, "size": 14},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 60, "r": 110, "t": 48, "b": 48},
+        height=360,
+        showlegend=False,
+        hovermode="x unified",
+    )
+    return figure
+
+
+def _draw(figure: go.Figure, values: Sequence[tuple[int, float]], name: str, colour: str, mode: str) -> None:
+    """Add one line, named at its end; the second name stands lower, as the lines often meet there."""
+    steps, losses = zip(*values, strict=True)
+    lower = -14 if figure.data else 6
+    figure.add_scatter(
+        x=steps,
+        y=losses,
+        name=name,
+        mode=mode,
+        line={"color": colour, "width": 2},
+        hovertemplate="%{y:.4f}",
+    )
+    figure.add_annotation(
+        x=steps[-1],
+        y=losses[-1],
+        text=name,
+        showarrow=False,
+        xanchor="left",
+        xshift=8,
+        yshift=lower,
+        font={"color": colour},
+    )
+
+
+def _message(
+    train: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]], finished: bool, language: str
+) -> str:
+    """Return what the curve says: a falling loss, or one that rises again on the held-out rows."""
+    if len(held_out) >= 3:
+        best = min(held_out, key=lambda value: value[1])
+        if held_out[-1][1] > best[1] * 1.1:
+            return t("studio.curve_overfits", language, step=best[0], best=f"{best[1]:.2f}")
+    values = held_out if len(held_out) >= 2 else train
+    if len(values) < 2:
+        return t("studio.curve_begins", language)
+    first, last = values[0][1], values[-1][1]
+    key = "studio.curve_falls" if last < first else "studio.curve_flat"
+    words = t(key, language, first=f"{first:.2f}", last=f"{last:.2f}", step=values[-1][0])
+    return words if finished else t("studio.curve_so_far", language, words=words)
+
+
+def result(run: RunView, job: JobView, expert: ExpertView | None, language: str) -> str:
+    """Return what a finished run came to, and where to go next."""
+    given = job.result or {}
+    shown = cards.tiles(
+        [
+            (t("studio.loss", language), _loss(run.final_loss)),
+            (t("studio.eval_loss", language), _loss(run.final_eval_loss)),
+            (t("studio.steps", language), f"{given.get('steps', job.done):,}"),
+            (t("studio.time", language), cards.duration(float(given.get("seconds", 0.0)), language)),
+        ]
+    )
+    if expert is None:
+        return shown
+    return (
+        f'{shown}<a class="mbe-button" href="/{language}/studio/publish?expert={expert.id}">'
+        f"{t('studio.test_it', language)}</a>"
+    )

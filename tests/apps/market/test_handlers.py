@@ -1,0 +1,160 @@
+"""What the market's pages show and do, without a browser."""
+
+import asyncio
+import json
+import shlex
+
+import pytest
+
+from apps.market import chat, handlers, views
+from engine.accounts.schemas import Person
+from engine.flows import browse_market, people, top_up_wallet
+from engine.kit.errors import BadInput, Forbidden, NotFound, NotSignedIn
+from engine.kit.settings import settings
+from tests.apps.market.conftest import Publish
+
+
+def ask(person: Person, question: str, name: str = "help-desk") -> chat.ChatView:
+    """Return how the chat ends."""
+
+    async def last() -> chat.ChatView:
+        return [view async for view in chat.ask(person, name, (), question, "en")][-1]
+
+    return asyncio.run(last())
+
+
+def test_an_empty_market_leads_to_the_studio(chen: Person) -> None:
+    shown = handlers.catalog(chen, "", "", "popular", "en")
+    assert "Nothing is published yet" in shown.html and "/en/studio/" in shown.html
+
+
+def test_cards_lead_to_experts_and_their_texts_are_escaped(chen: Person, publish: Publish) -> None:
+    publish(title="Help <b>desk", description="Knows <script>alert(1)</script> all about returns.")
+    html = handlers.catalog(chen, "", "", "popular", "en").html
+    assert 'href="/en/market/expert?name=help-desk"' in html
+    assert "Help &lt;b&gt;desk" in html and "<script>" not in html
+    assert "in 2.00 · out 4.00 credits / 1k tokens" in html and "not used yet" in html
+
+
+def test_search_category_and_order_narrow_the_catalog(chen: Person, publish: Publish) -> None:
+    publish()
+    publish("contract-reader", "Contracts", category="legal", input_price="0.1", output_price="0.1")
+
+    def names(search: str, category: str, sort: str) -> list[str]:
+        html = handlers.catalog(chen, search, category, sort, "en").html
+        found = [(html.find(f"name={name}"), name) for name in ("help-desk", "contract-reader")]
+        return [name for at, name in sorted(found) if at >= 0]
+
+    assert names("", "", "price") == ["contract-reader", "help-desk"]
+    assert names("", "legal", "new") == ["contract-reader"]
+    assert names("help", "", "new") == ["help-desk"]
+    assert len(names("", "no-such-category", "no-such-order")) == 2
+    nothing = handlers.catalog(chen, "zebra", "", "new", "en")
+    assert "No expert matches" in nothing.html and "/en/market/" in nothing.html
+
+
+def test_a_long_catalog_is_shown_in_steps(chen: Person, publish: Publish) -> None:
+    for number in range(3):
+        publish(f"expert-{number}", f"Expert {number}")
+    first = handlers.catalog(chen, "", "", "new", "en", limit=2)
+    assert first.more and first.html.count('class="mbe-expert"') == 2 and "of 3 experts" in first.html
+    assert not handlers.catalog(chen, "", "", "new", "en", limit=3).more
+
+
+def test_an_expert_shows_maker_price_quality_and_how_programs_ask(chen: Person, publish: Publish) -> None:
+    publish()
+    shown = handlers.expert(chen, "help-desk", "en")
+    for fact in ("Dana", "1.0.0", "Customer service", "2.00 credits", "4.00 credits", "92.5%", "2.1 s"):
+        assert fact in shown.head
+    assert shown.question == "How long do returns take?" and shown.notice == ""
+    assert f"{settings().gateway_url}/v1" in shown.api and "/en/market/keys" in shown.api
+    with pytest.raises(NotFound) as caught:
+        handlers.expert(chen, "help-desc", "en")
+    assert "help-desk" in caught.value.message("en")
+
+
+def test_snippets_hold_any_question_without_breaking() -> None:
+    question = 'What\'s "this"? 退货 \\ $HOME'
+    code = dict(views.snippets("help-desk", question, "http://host/v1"))
+    words = shlex.split(code["curl"].replace("\\\n", ""))
+    assert words[1] == "http://host/v1/chat/completions"
+    assert json.loads(words[words.index("-d") + 1])["messages"][0]["content"] == question
+    compile(code["Python"], "snippet", "exec")
+    assert json.dumps(question, ensure_ascii=False) in code["JavaScript"]
+
+
+def test_a_top_up_counts_once_per_key_and_bad_amounts_name_the_field(poor: Person) -> None:
+    for _ in range(2):
+        assert "2.50 credits were added" in handlers.top_up(poor, "2.5", "one", "en")
+    assert top_up_wallet.wallet(poor).balance_micro == 2_500_000
+    for amount in ("", "abc", "0", "-1"):
+        with pytest.raises(BadInput) as caught:
+            handlers.top_up(poor, amount, "two", "en")
+        assert caught.value.field == "amount"
+
+
+def test_without_play_credits_nothing_can_be_added(poor: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBE_PLAY_CREDITS", "false")
+    settings.cache_clear()
+    assert not handlers.wallet(poor, "en").can_top_up
+    with pytest.raises(Forbidden):
+        handlers.top_up(poor, "1", "one", "en")
+
+
+def test_the_wallet_leads_to_each_receipt_and_only_to_ones_own(
+    chen: Person, poor: Person, publish: Publish
+) -> None:
+    assert "mbe-empty" in handlers.wallet(chen, "en").receipts
+    publish()
+    cost = ask(chen, "How long do returns take?").turns[-1].cost
+    assert cost is not None
+    shown = handlers.wallet(chen, "en")
+    assert f"receipt={cost.receipt_id}" in shown.receipts and "help-desk" in shown.receipts
+    receipt = handlers.receipt(chen, cost.receipt_id, "en")
+    stored = top_up_wallet.receipt(chen, cost.receipt_id)
+    assert stored.charged_micro == cost.charged_micro > 0
+    for micro in ("held", "charged", "developer", "platform", "returned"):
+        amount = getattr(stored, f"{micro}_micro")
+        assert views._credits(amount, "en") in receipt
+    assert f"{cost.input_tokens:,} × 2.00 credits" in receipt
+    assert f"{cost.output_tokens:,} × 4.00 credits" in receipt
+    with pytest.raises(NotFound):
+        handlers.receipt(poor, cost.receipt_id, "en")
+
+
+def test_usage_adds_up_by_expert_and_by_day(chen: Person, poor: Person, publish: Publish) -> None:
+    publish()
+    publish("free-tutor", "Tutor", input_price="0", output_price="0")
+    costs = [ask(chen, "Where?").turns[-1].cost, ask(chen, "When?").turns[-1].cost]
+    ask(chen, "Why?", "free-tutor")
+    paid = [cost.charged_micro for cost in costs if cost]
+    shown = handlers.usage(chen, 7, "en")
+    assert "<b>3</b>" in shown.totals and views._credits(sum(paid), "en") in shown.totals
+    assert shown.tables.index("name=help-desk") < shown.tables.index("name=free-tutor")
+    assert shown.plot is not None
+    bars = {bar.name: list(bar.y) for bar in shown.plot.data}
+    assert len(bars["help-desk"]) == 7 and bars["help-desk"][-1] == pytest.approx(sum(paid) / 1e6)
+    nothing = handlers.usage(poor, 7, "en")
+    assert nothing.plot is None and "mbe-empty" in nothing.tables
+
+
+def test_a_key_is_shown_once_works_and_is_revoked_after_a_question(chen: Person, poor: Person) -> None:
+    with pytest.raises(BadInput) as caught:
+        handlers.create_key(chen, " ", "en")
+    assert caught.value.field == "name"
+    shown = handlers.create_key(chen, "web <i>", "en")
+    secret = shown.split('data-text="')[1].split('"')[0]
+    assert people.by_key(secret).id == chen.id
+    listed = handlers.keys(chen, "en")
+    key = browse_market.keys(chen)[0]
+    assert secret not in listed and "web &lt;i&gt;" in listed and f"revoke={key.id}" in listed
+    with pytest.raises(NotFound):
+        handlers.revoke_question(poor, key.id, "en")
+    with pytest.raises(NotFound):
+        handlers.revoke(poor, key.id, "en")
+    assert "web &lt;i&gt;" in handlers.revoke_question(chen, key.id, "en")
+    assert people.by_key(secret).id == chen.id
+    handlers.revoke(chen, key.id, "en")
+    with pytest.raises(NotSignedIn):
+        people.by_key(secret)
+    assert "revoke=" not in handlers.keys(chen, "en")

@@ -1,0 +1,105 @@
+"""The knowledge page: what it shows and does, without a browser."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.accounts.schemas import Person
+from engine.flows import prepare_knowledge as flow
+from engine.kit.errors import BadInput, Conflict, Forbidden, NotFound
+from studio.handlers import jobs, knowledge
+
+
+def put(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_the_list_begins_empty_and_then_links_each_base(dana: Person) -> None:
+    assert "mbe-empty" in knowledge.listing(dana, "zh")
+    base_id = knowledge.create(dana, "Tents <b>", "en")
+    html = knowledge.listing(dana, "en")
+    assert f"/en/studio/?base={base_id}" in html and "Tents &lt;b&gt;" in html
+
+
+def test_a_base_without_a_name_is_refused_at_the_field(dana: Person) -> None:
+    with pytest.raises(BadInput) as caught:
+        knowledge.create(dana, " ", "en")
+    assert caught.value.field == "name"
+
+
+def test_each_file_is_reported_by_itself_and_its_upload_is_cleared(dana: Person, tmp_path: Path) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    files = [
+        put(tmp_path, "care.md", "# Care\n\nDry the tent."),
+        put(tmp_path, "again.md", "# Care\n\nDry the tent."),
+        put(tmp_path, "empty.txt", "  \n"),
+        put(tmp_path, "photo.png", b"\x89PNG"),
+        tmp_path / "vanished.txt",
+    ]
+    report = knowledge.upload(dana, base_id, files, "en")
+    assert "“care.md” is added." in report and "“again.md” holds the same text" in report
+    assert "“empty.txt” holds no text" in report and "“photo.png”" in report
+    assert "“vanished.txt” did not arrive" in report
+    detail = knowledge.detail(dana, base_id, "en")
+    assert [name for name, _ in detail.choices] == ["care.md"]
+    assert not any(path.exists() for path in files)
+
+
+def test_preparing_starts_a_job_that_can_be_paused_and_only_one(dana: Person, tmp_path: Path) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    assert not knowledge.detail(dana, base_id, "en").ready
+    knowledge.upload(dana, base_id, [put(tmp_path, "care.md", "Dry the tent.")], "en")
+    assert knowledge.detail(dana, base_id, "en").ready
+    job = knowledge.prepare(dana, base_id)
+    assert not knowledge.detail(dana, base_id, "en").ready
+    with pytest.raises(Conflict):
+        knowledge.prepare(dana, base_id)
+    assert jobs.change(dana, job.id, "pause").state == "paused"
+    assert jobs.change(dana, job.id, "resume").state == "queued"
+    assert jobs.change(dana, job.id, "cancel").state == "cancelled"
+    assert knowledge.detail(dana, base_id, "en").ready
+
+
+def test_a_document_is_deleted_only_when_chosen_and_confirmed(dana: Person, tmp_path: Path) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    knowledge.upload(dana, base_id, [put(tmp_path, "care.md", "Dry the tent.")], "en")
+    document_id = knowledge.detail(dana, base_id, "en").choices[0][1]
+    for chosen, confirmed, field in (("", True, "document"), (document_id, False, "confirmed")):
+        with pytest.raises(BadInput) as caught:
+            knowledge.delete(dana, chosen, confirmed)
+        assert caught.value.field == field
+    knowledge.delete(dana, document_id, True)
+    assert knowledge.detail(dana, base_id, "en").choices == []
+
+
+def test_pages_of_chunks_stay_within_what_there_is(dana: Person) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    page = knowledge.chunk_page(dana, base_id, 7, "en")
+    assert (page.page, page.pages) == (1, 1) and "mbe-empty" in page.html
+
+
+def test_a_question_needs_words_and_a_prepared_base(dana: Person) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    with pytest.raises(BadInput):
+        knowledge.ask(dana, base_id, "  ", "en")
+    assert "prepared" in knowledge.ask(dana, base_id, "How do I dry a tent?", "en")
+
+
+def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Person, tmp_path: Path) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    knowledge.upload(dana, base_id, [put(tmp_path, "care.md", "Dry the tent.")], "en")
+    document_id = knowledge.detail(dana, base_id, "en").choices[0][1]
+    job = knowledge.prepare(dana, base_id)
+    with pytest.raises(NotFound):
+        knowledge.detail(other, base_id, "en")
+    with pytest.raises(NotFound):
+        knowledge.upload(other, base_id, [put(tmp_path, "x.md", "x")], "en")
+    with pytest.raises(NotFound):
+        knowledge.delete(other, document_id, True)
+    with pytest.raises(NotFound):
+        jobs.change(other, job.id, "cancel")
+    with pytest.raises(Forbidden):
+        knowledge.listing(rui, "en")
+    assert flow.latest_job(dana, base_id).state == "queued"  # type: ignore[union-attr]

@@ -1,0 +1,86 @@
+"""The training page: what it shows and does, without a browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.accounts.schemas import Person
+from engine.kit.errors import BadInput, NotFound
+from engine.training.schemas import Point
+from studio.handlers import data, jobs, train
+from studio.views import train as views
+
+
+@pytest.fixture
+def dataset_id(dana: Person, tmp_path: Path) -> str:
+    path = tmp_path / "talks.jsonl"
+    rows = [{"question": f"Question {n}", "answer": f"Answer {n}"} for n in range(40)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    return data.import_file(dana, path, "Talks", "refuse")
+
+
+def test_a_preset_proposes_numbers_that_fit_the_dataset(dana: Person, dataset_id: str) -> None:
+    assert train.proposal(dana, "", "quick", "en") is None
+    quick = train.proposal(dana, dataset_id, "quick", "en")
+    thorough = train.proposal(dana, dataset_id, "thorough", "en")
+    assert quick and thorough and set(quick.values) == set(train.ADVANCED)
+    assert thorough.values["epochs"] > quick.values["epochs"]
+    assert f"{quick.values['epochs']} passes" in quick.words
+
+
+def test_a_training_starts_and_can_be_watched_and_paused(dana: Person, dataset_id: str) -> None:
+    assert train.choices(dana, "en").datasets[0][1] == dataset_id
+    run_id = train.start(dana, "Helper", dataset_id, "", "quick", {"rank": 4, "alpha": None})
+    watch = train.watch(dana, run_id, "en")
+    assert watch.job.state == "queued" and watch.curve is None and watch.result == ""
+    assert "rank 4" in watch.head
+    assert jobs.change(dana, watch.job.id, "pause").state == "paused"
+    assert f"/en/studio/train?run={run_id}" in train.listing(dana, "en")
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "values", "field"),
+    [
+        ("Helper", "", {}, "dataset"),
+        ("", "given", {}, "name"),
+        ("Helper", "given", {"epochs": 0}, "epochs"),
+        ("Helper", "given", {"rank": 2.5}, "rank"),
+    ],
+)
+def test_a_mistake_is_refused_at_its_field(
+    dana: Person, dataset_id: str, name: str, dataset: str, values: dict[str, float], field: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        train.start(dana, name, dataset_id if dataset else "", None, "quick", values)
+    assert caught.value.field == field
+
+
+def test_another_tenant_sees_neither_run_nor_dataset(dana: Person, other: Person, dataset_id: str) -> None:
+    run_id = train.start(dana, "Helper", dataset_id, None, "quick", {})
+    with pytest.raises(NotFound):
+        train.watch(other, run_id, "en")
+    with pytest.raises(NotFound):
+        train.start(other, "Helper", dataset_id, None, "quick", {})
+    assert "mbe-empty" in train.listing(other, "en")
+
+
+def points(*losses: float, held_out: tuple[float, ...] = ()) -> list[Point]:
+    curve = [Point(step=n, epoch=n / 10, loss=loss) for n, loss in enumerate(losses, 1)]
+    return curve + [Point(step=n * 10, epoch=n, eval_loss=loss) for n, loss in enumerate(held_out, 1)]
+
+
+def test_the_title_of_a_curve_says_what_it_shows() -> None:
+    def title(found: list[Point], finished: bool = True) -> str:
+        return str(views.curve(found, finished, "en").layout.title.text)
+
+    assert title(points(3.0, 2.0, 1.5)) == "The loss fell from 3.00 to 1.50 in 3 steps"
+    assert title(points(3.0, 2.0), finished=False).endswith("so far")
+    assert title(points(3.0, 3.1)).startswith("The loss did not fall")
+    assert "by heart" in title(points(3.0, 1.0, held_out=(2.0, 1.0, 1.6)))
+    assert title(points(3.0)) == "The first steps are measured"
+
+
+def test_a_curve_draws_each_measured_value_once() -> None:
+    figure = views.curve(points(3.0, 2.0, held_out=(2.5,)), True, "zh")
+    assert [list(trace.x) for trace in figure.data] == [[1, 2], [10]]
