@@ -4,7 +4,7 @@ from engine.accounts import service as accounts
 from engine.accounts import sessions
 from engine.accounts.schemas import Person
 from engine.kit.database import unit_of_work
-from engine.kit.errors import Forbidden, NotSignedIn
+from engine.kit.errors import Conflict, Forbidden, NotSignedIn
 from engine.kit.settings import settings
 
 STARTERS = {
@@ -42,14 +42,28 @@ def continue_as(role: str) -> tuple[Person, str]:
     """Sign in as a starter account, made on first use. Raises Forbidden unless bound to loopback."""
     if not settings().loopback or role not in STARTERS:
         raise Forbidden("people.no_starters")
-    email, name, roles = STARTERS[role]
+    person = _starter(*STARTERS[role])
+    return person, sessions.issue(person.id)
+
+
+def _starter(email: str, name: str, roles: tuple[str, ...]) -> Person:
+    """Return a starter account, made on first use.
+
+    Two who enter at the same moment both find nobody there; the slower one takes what the faster one made.
+    """
     with unit_of_work() as uow:
-        person = accounts.find_by_email(uow, email)
-        if person is None:
-            person = accounts.create_person(
+        if person := accounts.find_by_email(uow, email):
+            return person
+    try:
+        with unit_of_work() as uow:
+            return accounts.create_person(
                 uow, email=email, name=name, password=sessions.unguessable(), roles=roles
             )
-    return person, sessions.issue(person.id)
+    except Conflict:
+        with unit_of_work() as uow:
+            if person := accounts.find_by_email(uow, email):
+                return person
+        raise
 
 
 def by_cookie(cookie: str | None) -> Person:
