@@ -4,11 +4,10 @@ import functools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 
-from apps.frame import FRAME_CSS, header, header_for
+from apps.frame import FRAME_CSS
 from apps.theme import DARK, FONTS, LIGHT, MONO, WIDTH, root_css
 from engine.accounts.schemas import Person
 from engine.flows import people
@@ -109,24 +108,6 @@ def theme() -> gr.themes.Base:
 def person_of(request: gr.Request) -> Person:
     """Return the signed-in person behind a Gradio event. Raises NotSignedIn."""
     return people.by_id(request.username or "")
-
-
-def frame(place: str, language: str, path: str) -> gr.HTML:
-    """Put the header at the top of a page; call `frame_loader` once the Blocks exists."""
-    return gr.HTML(header(place, language, path=path), elem_classes="mbe-frame", padding=False)
-
-
-def frame_loader(place: str, language: str, path: str) -> Callable[[gr.Request], str]:
-    """Return the load handler that fills the header with the person and the balance.
-
-    Its language switch keeps the query of the address, so that it leads to the same thing.
-    """
-
-    def load(request: gr.Request) -> str:
-        query = urlencode(dict(request.query_params))
-        return header_for(place, language, person_of(request), f"{path}?{query}" if query else path)
-
-    return load
 
 
 def tabs(items: list[tuple[str, str, bool]]) -> str:

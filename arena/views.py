@@ -31,17 +31,11 @@ CSS = """
 .mbe-page .mbe-chips{gap:8px;flex-wrap:wrap;justify-content:flex-start}
 .mbe-page .mbe-chips button{flex:0 1 auto!important;min-width:0!important;max-width:100%;text-align:left;
  font-weight:400;color:var(--primary);white-space:normal;overflow-wrap:anywhere}
-.mbe-page .mbe-actions{align-items:center;gap:8px;flex-wrap:wrap}
-.mbe-page .mbe-actions>button{flex:0 0 auto!important;width:auto!important;min-width:max-content!important}
-.mbe-page .mbe-bad-field textarea{border-color:var(--bad)!important}
-.mbe-page .form{border:0;background:none;gap:12px}
-.mbe-page a.mbe-back{color:var(--muted);text-decoration:none;display:inline-block;margin-bottom:8px}
 .mbe-page .js-plotly-plot :is(.xtick,.ytick,.g-xtitle,.g-ytitle,.heatmap-label,.textpoint) text,
 .mbe-page .js-plotly-plot :is(.xtitle,.ytitle){fill:var(--ink)!important}
 .mbe-page .js-plotly-plot :is(.gridlayer,.zerolinelayer) path{stroke:var(--line)!important}
 .mbe-page .mbe-table td a{padding:0} .mbe-table time{white-space:nowrap}
 .mbe-page .mbe-ranks td:first-child{min-width:0;width:48px}
-.mbe-dot{display:inline-block;width:10px;height:10px;border-radius:5px;margin-right:8px}
 @media(max-width:760px){
  .mbe-fight{grid-template-columns:minmax(0,1fr)} .mbe-fighter{min-height:96px}
  .mbe-page .mbe-votes{position:fixed;left:0;right:0;bottom:0;z-index:40;margin:0;gap:6px;

@@ -18,12 +18,6 @@ from engine.kit.messages import t
 from engine.market.schemas import ExpertView
 
 CSS = """
-.mbe-page .form{border:0;background:none;gap:12px}
-.mbe-page .mbe-actions{align-items:center;gap:8px;flex-wrap:wrap}
-.mbe-page .mbe-actions>button{flex:0 0 auto!important;width:auto!important;min-width:max-content!important}
-.mbe-page .mbe-bad-field textarea,.mbe-page .mbe-bad-field input{border-color:var(--bad)!important}
-.mbe-page .mbe-bad-field span[data-testid="block-info"]+div,.mbe-bad-field .info{color:var(--bad)}
-.mbe-page a.mbe-back{color:var(--muted);text-decoration:none;display:inline-block;margin-bottom:8px}
 .mbe-task p{white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 16px;font-size:18px}
 .mbe-task div{white-space:pre-wrap;overflow-wrap:anywhere}
 .mbe-page .mbe-table td a{padding:0} .mbe-table :is(time,.mbe-state){white-space:nowrap}
@@ -31,7 +25,6 @@ CSS = """
  -webkit-box-orient:vertical;overflow:hidden;overflow-wrap:anywhere}
 .mbe-table details[open] summary{-webkit-line-clamp:unset;font-weight:500}
 .mbe-table details div{white-space:pre-wrap;overflow-wrap:anywhere;color:var(--muted);margin-top:4px}
-.mbe-dot{display:inline-block;width:10px;height:10px;border-radius:5px;margin-right:8px}
 .mbe-page .js-plotly-plot :is(.xtick,.ytick) text,.mbe-page .js-plotly-plot :is(.xtitle,.ytitle),
 .mbe-page .js-plotly-plot :is(.bartext,.annotation-text){fill:var(--ink)!important}
 .mbe-page .js-plotly-plot :is(.gridlayer,.zerolinelayer) path{stroke:var(--line)!important}

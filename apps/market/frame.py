@@ -1,33 +1,12 @@
-"""What every page of the market shares: header, sub-navigation, opening, events, refused fields."""
+"""What every page of the market shares: its sub-navigation, its look, the way back to the catalog."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-from urllib.parse import urlencode
-
-import gradio as gr
-from gradio.context import Context
-
-from apps import cards, shell
-from apps.frame import header_for
 from apps.market import views
+from apps.pages import Page
 from apps.theme import MONO
 from engine.accounts.schemas import Person
-from engine.kit.errors import EngineError
-from engine.kit.messages import t
 
 CSS = f"""
-.mbe-page .form{{border:0;gap:12px;background:none}}
-.mbe-page a.mbe-back{{display:inline-block;margin:0 0 8px;padding:0;color:var(--muted);text-decoration:none}}
-.mbe-page a.mbe-back:hover{{color:var(--primary)}}
-.mbe-page .mbe-bad-field input,.mbe-page .mbe-bad-field textarea{{border-color:var(--bad)!important}}
-.mbe-page .mbe-bad-field .info,.mbe-page .mbe-bad-field span[data-testid="block-info"]+div{{color:var(--bad)}}
-.mbe-page .mbe-row{{align-items:center;flex-wrap:wrap;gap:8px}}
-.mbe-page .mbe-row>button{{flex:0 0 auto!important;width:auto!important;min-width:max-content!important}}
-.mbe-page .js-plotly-plot text{{fill:var(--ink)!important}}
-.mbe-page .js-plotly-plot .gridlayer path,.mbe-page .js-plotly-plot .zerolinelayer path{{
- stroke:var(--line)!important}}
 .mbe-page .mbe-table tr{{border:0}} .mbe-page .mbe-table td a time{{color:inherit}}
-.mbe-text{{white-space:pre-wrap;overflow-wrap:anywhere}}
 .mbe-experts{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:12px}}
 .mbe-page a.mbe-expert{{display:flex;flex-direction:column;gap:4px;padding:16px;color:var(--ink);
  background:var(--panel);border:1px solid var(--line);border-radius:10px;text-decoration:none;
@@ -49,7 +28,6 @@ CSS = f"""
 .mbe-page .mbe-cost button{{color:var(--muted);background:none;border:0;padding:0;min-height:0;font:inherit;
  text-decoration:underline;cursor:pointer}}
 .mbe-page .mbe-cost a:hover,.mbe-page .mbe-cost button:hover{{color:var(--primary)!important}}
-.mbe-page .mbe-chat{{border:1px solid var(--line)!important;border-radius:10px;background:var(--panel)}}
 .mbe-chat .message{{overflow-wrap:anywhere}} .mbe-chat .message-content .md{{white-space:pre-wrap}}
 .mbe-page .mbe-chat .user.message{{background:var(--paper)!important;border-color:var(--line)!important}}
 .mbe-page .mbe-chat .bot.message{{background:none!important;border:0!important;max-width:100%}}
@@ -70,105 +48,17 @@ CSS = f"""
 .mbe-lines dd{{margin:0;font-variant-numeric:tabular-nums;text-align:right;overflow-wrap:anywhere}}
 """
 
-AT_ONCE = 32
-"""How many people one event serves at the same time; Gradio's own default is one."""
 
+class MarketPage(Page):
+    """A page of the market; everybody who is signed in may see it."""
 
-class Field:
-    """A field that can say what is wrong with it, next to it; what was typed stays."""
-
-    def __init__(self, component: Any) -> None:
-        self.component = component
-        self.info = component.info
-
-    def cleared(self) -> dict[Any, Any]:
-        """Return the update that takes the mark away."""
-        return {self.component: gr.update(info=self.info, elem_classes=[])}
-
-    def refused(self, error: EngineError, language: str) -> dict[Any, Any]:
-        """Return the update that says what is wrong."""
-        return {self.component: gr.update(info=error.message(language), elem_classes=["mbe-bad-field"])}
-
-
-class MarketPage:
-    """A page of the market. A subclass makes its parts, wires them, and fills them when it is opened.
-
-    Every event may update every part, so handlers return a dict of what changes.
-    """
-
-    path = ""
+    place = "market"
+    catalog = "marketplace"
+    css = CSS
     tab = "catalog"
 
-    def __init__(self, language: str) -> None:
-        self.language = language
-        self.parts: list[Any] = []
-        self.header = self.part(shell.frame("market", language, f"market/{self.path}"))
-        with gr.Column(elem_classes="mbe-page"):
-            gr.HTML(f"<style>{CSS}</style>{cards.style()}{views.tabs(language, self.tab)}")
-            self.notice = self.part(gr.HTML(visible=False))
-            with gr.Column(visible=False) as body:
-                self.body = self.part(body)
-                self.build()
-        blocks = Context.root_block
-        assert blocks is not None
-        self.on(blocks.load, self._open)
-        self.wire()
+    def tabs(self, person: Person | None) -> list[tuple[str, str, bool]]:
+        return views.tabs(self.language, self.tab)
 
-    def build(self) -> None:
-        """Make the parts of the page."""
-        raise NotImplementedError
-
-    def wire(self) -> None:
-        """Connect the parts to handlers."""
-        raise NotImplementedError
-
-    def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
-        """Return the updates that fill the page for `person` at the address with `query`."""
-        raise NotImplementedError
-
-    def _open(self, request: gr.Request) -> dict[Any, Any]:
-        person = shell.person_of(request)
-        query = dict(request.query_params)
-        updates = self.balance(person, query)
-        try:
-            return {**updates, self.body: gr.update(visible=True), **self.opened(person, query)}
-        except EngineError as error:
-            told = views.lost(error.message(self.language), self.language)
-            return {**updates, self.notice: gr.update(value=told, visible=True)}
-
-    def balance(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
-        """Return the update of the header; its language switch keeps the query of this address."""
-        asked = f"?{urlencode(query)}" if query else ""
-        return {self.header: header_for("market", self.language, person, f"market/{self.path}{asked}")}
-
-    def part(self, component: Any) -> Any:
-        """Register a component as one that events may update."""
-        self.parts.append(component)
-        return component
-
-    def t(self, key: str, **facts: object) -> str:
-        """Return words of the market."""
-        return t(f"marketplace.{key}", self.language, **facts)
-
-    def on(
-        self,
-        event: Callable[..., Any],
-        handler: Callable[..., Any],
-        inputs: Sequence[Any] = (),
-        *,
-        busy: Sequence[Any] = (),
-        stream: bool = False,
-        **more: Any,
-    ) -> Any:
-        """Call `handler(*inputs, request)` on an event; `busy` are the parts that show that it works."""
-        wrap = shell.spoken_stream if stream else shell.spoken
-        return event(
-            wrap(self.language, handler),
-            list(inputs),
-            self.parts,
-            show_progress="minimal" if busy else "hidden",
-            show_progress_on=list(busy) or None,
-            api_visibility="private",
-            concurrency_limit=AT_ONCE,
-            **more,
-        )
+    def lost(self, message: str) -> str:
+        return views.lost(message, self.language)

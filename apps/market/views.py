@@ -6,7 +6,7 @@ from html import escape
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
-from apps import cards, shell
+from apps import cards
 from apps.cards import Html
 from engine.kit.errors import EngineError, InsufficientCredit, NotReady
 from engine.kit.messages import t
@@ -44,11 +44,9 @@ def t_(key: str, language: str, **facts: object) -> str:
     return escape(t(f"marketplace.{key}", language, **facts))
 
 
-def tabs(language: str, here: str) -> str:
-    """Return the market's pages with the current one marked."""
-    return shell.tabs(
-        [(f"/{language}/market/{path}", t_(f"tab_{key}", language), key == here) for path, key in TABS]
-    )
+def tabs(language: str, here: str) -> list[tuple[str, str, bool]]:
+    """Return the market's pages: (address, words, whether it is this one)."""
+    return [(f"/{language}/market/{path}", t_(f"tab_{key}", language), key == here) for path, key in TABS]
 
 
 def heading(key: str, language: str) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 import gradio as gr
 
 from apps import cards
+from apps.pages import PRIVATE
 from apps.shell import person_of
 from arena import handlers
 from arena.handlers import BattlePage as Shown
-from arena.pages.frame import PRIVATE, ArenaPage
+from arena.pages.frame import ArenaPage
 from arena.service import VERDICTS
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
@@ -59,7 +60,7 @@ class BattlePage(ArenaPage):
                 info=self.t("category_info"),
             )
         )
-        with gr.Row(elem_classes="mbe-actions"):
+        with gr.Row(elem_classes="mbe-row"):
             self.start = self.part(gr.Button(self.t("start"), variant="primary", size="md"))
         self.timer = self.part(gr.Timer(2, active=False))
 
@@ -77,13 +78,12 @@ class BattlePage(ArenaPage):
                 )
                 for verdict in VERDICTS
             }
-        with gr.Row(elem_classes="mbe-actions"):
+        with gr.Row(elem_classes="mbe-row"):
             self.retry = self.part(gr.Button("", visible=False, size="md"))
             self.again = self.part(gr.Button(self.t("new_battle"), visible=False, size="md"))
 
-    def wire(self) -> None:
-        assert self.blocks is not None
-        self.blocks.load(None, None, None, js=KEYS, **PRIVATE)
+    def wire(self, blocks: gr.Blocks) -> None:
+        blocks.load(None, None, None, js=KEYS, **PRIVATE)
         for event in (self.start.click, self.prompt.submit):
             started = self.on(event, self.starting, [self.prompt, self.category])
             named = started.success(None, self.battle_id, None, js=NAME_ADDRESS, **PRIVATE)
@@ -169,7 +169,7 @@ class BattlePage(ArenaPage):
         return voting
 
     def cleared(self, request: gr.Request) -> dict[Any, Any]:
-        fresh = {self.battle_id: "", self.prompt: gr.update(value=""), self.lost: gr.update(visible=False)}
+        fresh = {self.battle_id: "", self.prompt: gr.update(value="")}
         return {**self.form_as_it_is(person_of(request)), **fresh}
 
     def tick(self, request: gr.Request) -> dict[Any, Any]:

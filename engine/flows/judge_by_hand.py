@@ -14,6 +14,7 @@ from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
+from engine.kit.prompts import Message
 from engine.market import service as market
 from engine.market.schemas import SYSTEM
 
@@ -75,24 +76,23 @@ def gather(ctx: Context) -> dict[str, Any]:
     items: list[dict[str, str]] = list((ctx.checkpoint or {}).get("items", []))
     with unit_of_work() as uow:
         experts = [market.get(uow, expert_id, viewer=SYSTEM) for expert_id in expert_ids]
-    todo = [(expert, question) for expert in experts for question in questions]
-    speak.wait_until_ready(ctx, len(todo))
-    for expert, question in todo[len(items) :]:
-        ctx.check_stop()
-        answer = asyncio.run(
-            speak.whole_answer(speak.Speaker.of(expert), [{"role": "user", "content": question}])
-        )
-        items.append(
-            {
-                "question": question,
-                "answer": answer,
-                "expert_id": expert.id,
-                "expert_name": f"{expert.title} {expert.version}",
-                "owner_id": expert.owner_id,
-            }
-        )
-        ctx.save_checkpoint({"items": items})
-        ctx.report(done=len(items), total=len(todo), message=f"answer {len(items)}/{len(todo)}")
+    wanted = [(expert, question) for expert in experts for question in questions]
+    speak.wait_until_ready(ctx, len(wanted))
+    with asyncio.Runner() as runner:  # one loop for all questions, so that connections are kept
+        for expert, question in wanted[len(items) :]:
+            ctx.check_stop()
+            asked: list[Message] = [{"role": "user", "content": question}]
+            items.append(
+                {
+                    "question": question,
+                    "answer": runner.run(speak.whole_answer(speak.Speaker.of(expert), asked)),
+                    "expert_id": expert.id,
+                    "expert_name": f"{expert.title} {expert.version}",
+                    "owner_id": expert.owner_id,
+                }
+            )
+            ctx.save_checkpoint({"items": items})
+            ctx.report(done=len(items), total=len(wanted), message=f"answer {len(items)}/{len(wanted)}")
     return {"items": items}
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import gradio as gr
 
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
-from studio.frame import Form, StudioPage
+from studio.frame import StudioPage
 from studio.handlers import access
 from studio.handlers import data as handlers
 
@@ -36,7 +37,7 @@ class DataPage(StudioPage):
                     file_types=SUFFIXES, label=self.t("drop_dataset"), height=140, elem_classes="mbe-drop"
                 )
             )
-            self.refusal = self.part(Form(self.language))
+            self.unread = self.part(Form(self.language))
             with gr.Column(visible=False) as look:
                 self.look = self.part(look)
                 self._build_look()
@@ -65,7 +66,7 @@ class DataPage(StudioPage):
             self.take = self.part(gr.Button(self.t("import"), variant="primary", size="md"))
         self.sample = self.part(gr.HTML())
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         self.on(self.file.upload, self.looked, [self.file], busy=[self.file])
         self.on(self.file.clear, self.dropped)
         self.leads(self.on(self.take.click, self.importing, [self.file, *self.form.inputs], busy=[self.take]))
@@ -85,9 +86,9 @@ class DataPage(StudioPage):
         try:
             look = handlers.preview(person_of(request), Path(file) if file else None, self.language)
         except EngineError as error:
-            return {**self.refusal.refused(error), self.look: gr.update(visible=False)}
+            return {**self.unread.refused(error), self.look: gr.update(visible=False)}
         return {
-            **self.refusal.cleared(),
+            **self.unread.cleared(),
             **self.form.cleared(
                 name={"value": look.name}, on_bad={"value": "refuse", "visible": look.has_problems}
             ),
@@ -98,7 +99,7 @@ class DataPage(StudioPage):
         }
 
     def dropped(self, request: gr.Request) -> dict[Any, Any]:
-        return {**self.refusal.cleared(), self.look: gr.update(visible=False)}
+        return {**self.unread.cleared(), self.look: gr.update(visible=False)}
 
     def importing(self, file: str | None, name: str, on_bad: str, request: gr.Request) -> dict[Any, Any]:
         try:

@@ -25,9 +25,6 @@ class EarningsPage(StudioPage):
         self.chart = self.part(gr.Plot(show_label=False, visible=False))
         self.tables = self.part(gr.HTML())
 
-    def wire(self) -> None:
-        """Nothing to press on this page."""
-
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         now = handlers.earnings(person, self.language)
         return {

@@ -5,10 +5,11 @@ from typing import Any
 
 import gradio as gr
 
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
-from studio.frame import Form, JobBox, StudioPage
+from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import knowledge as handlers
 
@@ -82,7 +83,7 @@ class KnowledgePage(StudioPage):
                 self.back = self.part(gr.Button(self.t("previous"), size="md"))
                 self.forth = self.part(gr.Button(self.t("next"), size="md"))
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         self.leads(self.on(self.create.click, self.creating, self.new.inputs, busy=[self.create]))
         self.leads(self.on(self.new.fields["name"].submit, self.creating, self.new.inputs))
         self.on(self.files.upload, self.uploaded, [self.base_id, self.files], busy=[self.files])

@@ -5,10 +5,11 @@ from typing import Any
 
 import gradio as gr
 
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
-from studio.frame import Form, JobBox, StudioPage
+from studio.frame import JobBox, StudioPage
 from studio.handlers import publish as handlers
 from studio.handlers.publish import Listing
 from studio.trial import TrialBox
@@ -86,7 +87,7 @@ class PublishPage(StudioPage):
         with gr.Row(elem_classes="mbe-row"):
             self.save = self.part(gr.Button(self.t("save"), size="md"))
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         self.connect(self.job, self.tick, self.expert_id)
         everything = [self.expert_id, *self.form.inputs]
         self.on(self.save.click, self.saving, everything, busy=[self.save])

@@ -4,10 +4,11 @@ from typing import Any
 
 import gradio as gr
 
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
-from studio.frame import Form, StudioPage
+from studio.frame import StudioPage
 from studio.handlers import review as handlers
 from studio.trial import TrialBox
 
@@ -43,7 +44,7 @@ class ReviewPage(StudioPage):
             gr.HTML(f"<h2>{self.t('try_it')}</h2><p class='mbe-muted'>{self.t('review_try_why')}</p>")
             self.trial = TrialBox(self, self.expert_id)
             with gr.Column() as place:
-                self.place = self.part(place)
+                self.decision = self.part(place)
                 gr.HTML(f"<h2>{self.t('decision')}</h2>")
                 reason = gr.Textbox(
                     label=self.t("reason_label"), info=self.t("reason_info"), lines=2, max_length=1000
@@ -57,7 +58,7 @@ class ReviewPage(StudioPage):
             gr.HTML(f"<h2>{self.t('history')}</h2>")
             self.history = self.part(gr.HTML())
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         for name, button in self.buttons.items():
             self.on(button.click, self._deciding(name), [self.expert_id, *self.form.inputs], busy=[button])
         self.trial.wire()
@@ -81,7 +82,7 @@ class ReviewPage(StudioPage):
         buttons = {button: gr.update(visible=name in now.decisions) for name, button in self.buttons.items()}
         return {
             **buttons,
-            self.place: gr.update(visible=bool(now.decisions)),
+            self.decision: gr.update(visible=bool(now.decisions)),
             self.head: now.head,
             self.shown_listing: now.listing,
             self.report: now.report,

@@ -4,10 +4,11 @@ from typing import Any
 
 import gradio as gr
 
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
-from studio.frame import Form, JobBox, StudioPage
+from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import train as handlers
 
@@ -65,7 +66,7 @@ class TrainPage(StudioPage):
         with gr.Row(elem_classes="mbe-row"):
             self.start = gr.Button(self.t("start_training"), variant="primary", size="md")
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         fields = self.form.fields
         for changed in (fields["dataset"].change, fields["preset"].change):
             self.on(changed, self.proposing, [fields["dataset"], fields["preset"]])

@@ -6,7 +6,8 @@ import gradio as gr
 
 from apps import cards
 from apps.human_eval import handlers
-from apps.human_eval.pages.frame import EvalPage, Fields
+from apps.human_eval.pages.frame import EvalPage
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.flows.judge_by_hand import MOST_JUDGEMENTS
@@ -63,8 +64,10 @@ class CampaignsPage(EvalPage):
             minimum=1,
             maximum=MOST_JUDGEMENTS,
         )
-        self.form = Fields(self, title=title, experts=experts, questions=questions, judgements_each=each)
-        with gr.Row(elem_classes="mbe-actions"):
+        self.form = self.part(
+            Form(self.language, title=title, experts=experts, questions=questions, judgements_each=each)
+        )
+        with gr.Row(elem_classes="mbe-row"):
             self.create = gr.Button(self.t("create"), variant="primary", size="md")
 
     def _slot(self) -> dict[str, Any]:
@@ -72,14 +75,14 @@ class CampaignsPage(EvalPage):
         with gr.Column(visible=False) as whole:
             slot = {"whole": self.part(whole), "job": self.part(gr.Textbox(visible=False))}
             slot["card"] = self.part(gr.HTML())
-            with gr.Row(elem_classes="mbe-actions"):
+            with gr.Row(elem_classes="mbe-row"):
                 slot |= {
                     name: self.part(gr.Button(self.t(name), visible=False, size="md")) for name in BUTTONS
                 }
         return slot
 
-    def wire(self) -> None:
-        self.on(self.create.click, self.creating, self.form.inputs, self.create)
+    def wire(self, blocks: gr.Blocks) -> None:
+        self.on(self.create.click, self.creating, self.form.inputs, busy=[self.create])
         self.on(self.timer.tick, self.tick)
         for slot in self.slots:
             for name in BUTTONS:
@@ -147,7 +150,12 @@ class CampaignsPage(EvalPage):
             handlers.start(person, title, experts, questions, each)
         except EngineError as error:
             return self.form.refused(error)
-        clean = self.form.calm(title="", experts=[], questions="", judgements_each=1)
+        clean = self.form.cleared(
+            title={"value": ""},
+            experts={"value": []},
+            questions={"value": ""},
+            judgements_each={"value": 1},
+        )
         return {**self.moving(handlers.campaigns(person, self.language)), **clean}
 
     def tick(self, request: gr.Request) -> dict[Any, Any]:

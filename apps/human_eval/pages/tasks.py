@@ -6,7 +6,8 @@ import gradio as gr
 
 from apps import cards
 from apps.human_eval import handlers
-from apps.human_eval.pages.frame import EvalPage, Fields
+from apps.human_eval.pages.frame import EvalPage
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.evals.schemas import RUBRIC
@@ -31,8 +32,8 @@ class TasksPage(EvalPage):
             comment = gr.Textbox(label=self.t("comment"), info=self.t("comment_info"), lines=2, render=False)
             radios = {name: self._radio(name) for name in RUBRIC}
             comment.render()
-            self.form = Fields(self, **radios, comment=comment)
-            with gr.Row(elem_classes="mbe-actions"):
+            self.form = self.part(Form(self.language, **radios, comment=comment))
+            with gr.Row(elem_classes="mbe-row"):
                 self.submit = gr.Button(self.t("submit"), variant="primary", size="md")
                 self.skip = gr.Button(self.t("skip"), size="md")
         self.rated = self.part(gr.HTML())
@@ -45,7 +46,7 @@ class TasksPage(EvalPage):
         ]
         return gr.Radio(choices, label=self.t(name), info=self.t(f"{name}_info"))
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         inputs = [self.task_id, *self.form.inputs]
         for event, handler, given in (
             (self.submit.click, self.submitting, inputs),
@@ -67,9 +68,9 @@ class TasksPage(EvalPage):
 
     def next_one(self, person: Person, said: str, tone: str) -> dict[Any, Any]:
         """Return the updates that show the next task in a clean form, and what became of the last."""
-        blank = dict.fromkeys(RUBRIC)
+        blank = {name: {"value": None} for name in RUBRIC}
         return {
-            **self.form.calm(**blank, comment=""),
+            **self.form.cleared(**blank, comment={"value": ""}),
             **self.opened(person, {}),
             self.said: gr.update(value=cards.note(said, tone), visible=True),
         }

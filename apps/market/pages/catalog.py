@@ -45,7 +45,7 @@ class CatalogPage(MarketPage):
         with gr.Row(elem_classes="mbe-row"):
             self.more = self.part(gr.Button(self.t("more"), visible=False, size="md"))
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         wish = [self.search, self.category, self.sort]
         # A text field's "input" misses what is pasted or deleted; "change" does not.
         for event in (self.search.change, self.category.input, self.sort.input):

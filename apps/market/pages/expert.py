@@ -92,7 +92,7 @@ class ExpertPage(MarketPage):
             self.sample_button = self.part(gr.Button(self.t("use_example"), size="md"))
             self.new = self.part(gr.Button(self.t("new_chat"), size="md", visible=False))
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         given = [self.name, self.turns, self.question]
         asked = [
             self.on(event, self.asking, given, stream=True)
@@ -149,7 +149,7 @@ class ExpertPage(MarketPage):
             paid = view.paid
             yield self.view(view)
         if paid:
-            yield await anyio.to_thread.run_sync(self.balance, person, {"name": name})
+            yield await anyio.to_thread.run_sync(self.headed, person, {"name": name})
 
     async def asking(
         self, name: str, turns: Any, question: str, request: gr.Request
@@ -173,7 +173,7 @@ class ExpertPage(MarketPage):
         person = await anyio.to_thread.run_sync(person_of, request)
         view = await chat.stopped(person, name, chat.read(turns), self.language)
         yield self.view(view)
-        yield await anyio.to_thread.run_sync(self.balance, person, {"name": name})
+        yield await anyio.to_thread.run_sync(self.headed, person, {"name": name})
 
     def starting_anew(self) -> dict[Any, Any]:
         return self.view(ChatView(turns=()))

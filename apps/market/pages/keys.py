@@ -5,7 +5,8 @@ from typing import Any
 import gradio as gr
 
 from apps.market import handlers, views
-from apps.market.frame import Field, MarketPage
+from apps.market.frame import MarketPage
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
@@ -33,21 +34,18 @@ class KeysPage(MarketPage):
                 self.revoke = self.part(gr.Button(self.t("revoke_yes"), variant="stop", size="md"))
         with gr.Column(visible=False, elem_classes="mbe-narrow") as making:
             self.making = self.part(making)
-            self.name = Field(
-                self.part(
-                    gr.Textbox(
-                        label=self.t("key_name"), info=self.t("key_name_hint"), max_length=100, max_lines=1
-                    )
-                )
+            name = gr.Textbox(
+                label=self.t("key_name"), info=self.t("key_name_hint"), max_length=100, max_lines=1
             )
+            self.form = self.part(Form(self.language, name=name))
             with gr.Row(elem_classes="mbe-row"):
                 self.create = self.part(gr.Button(self.t("create_key"), variant="primary", size="md"))
         self.secret = self.part(gr.HTML(visible=False))
         self.listing = self.part(gr.HTML())
 
-    def wire(self) -> None:
-        for event in (self.create.click, self.name.component.submit):
-            self.on(event, self.creating, [self.name.component], busy=[self.create])
+    def wire(self, blocks: gr.Blocks) -> None:
+        for event in (self.create.click, self.form.fields["name"].submit):
+            self.on(event, self.creating, self.form.inputs, busy=[self.create])
         self.on(self.revoke.click, self.taking_back, [self.key_id], busy=[self.revoke])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
@@ -69,11 +67,10 @@ class KeysPage(MarketPage):
         try:
             secret = handlers.create_key(person, name, self.language)
         except EngineError as error:
-            return self.name.refused(error, self.language)
+            return self.form.refused(error)
         return {
-            **self.name.cleared(),
+            **self.form.cleared(name={"value": ""}),
             **self.shown(person),
-            self.name.component: gr.update(value="", info=self.name.info, elem_classes=[]),
             self.secret: gr.update(value=secret, visible=True),
             self.told: gr.update(visible=False),
         }

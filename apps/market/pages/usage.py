@@ -31,7 +31,7 @@ class UsagePage(MarketPage):
         self.plot = self.part(gr.Plot(show_label=False, visible=False))
         self.tables = self.part(gr.HTML())
 
-    def wire(self) -> None:
+    def wire(self, blocks: gr.Blocks) -> None:
         self.on(self.period.input, self.choosing, [self.period])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:

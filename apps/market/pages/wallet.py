@@ -5,7 +5,8 @@ from typing import Any
 import gradio as gr
 
 from apps.market import handlers
-from apps.market.frame import Field, MarketPage
+from apps.market.frame import MarketPage
+from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
@@ -45,16 +46,15 @@ class WalletPage(MarketPage):
 
     def _build_form(self) -> None:
         self.key = self.part(gr.Textbox(visible=False))
-        self.amount = Field(
-            self.part(gr.Textbox("10", label=self.t("amount"), info="", max_length=20, max_lines=1))
-        )
+        amount = gr.Textbox("10", label=self.t("amount"), info="", max_length=20, max_lines=1)
+        self.asked = self.part(Form(self.language, amount=amount))
         with gr.Row(elem_classes="mbe-row"):
             self.add = self.part(gr.Button(self.t("add"), variant="primary", size="md"))
         self.told = self.part(gr.HTML(visible=False))
 
-    def wire(self) -> None:
-        for event in (self.add.click, self.amount.component.submit):
-            self.on(event, self.adding, [self.amount.component, self.key], busy=[self.told])
+    def wire(self, blocks: gr.Blocks) -> None:
+        for event in (self.add.click, self.asked.fields["amount"].submit):
+            self.on(event, self.adding, [*self.asked.inputs, self.key], busy=[self.told])
         self.on(self.more.click, self.showing_more, [self.limit])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
@@ -85,10 +85,10 @@ class WalletPage(MarketPage):
         try:
             told = handlers.top_up(person, amount, key, self.language)
         except EngineError as error:
-            return {**self.amount.refused(error, self.language), self.told: gr.update(visible=False)}
+            return {**self.asked.refused(error), self.told: gr.update(visible=False)}
         return {
-            **self.amount.cleared(),
-            **self.balance(person, {}),
+            **self.asked.cleared(),
+            **self.headed(person, {}),
             **self.shown(person, handlers.RECEIPT_STEP),
             self.told: gr.update(value=told, visible=True),
             # The next click is another top-up; until here a repeated one counted once.
