@@ -42,18 +42,24 @@ Encoded = tuple[list[int], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How long and how fast: `steps` of about `tokens` tokens each; learning rates; shares of the run."""
+    """How long and how fast: `steps` of about `tokens` tokens each; learning rates; where to begin.
+
+    `skipped` is the share of LEVELS that a model which is not new leaves out.
+    """
 
     steps: int = 7_000
     tokens: int = 2048
     rate: float = 2e-4
     embedding_rate: float = 6e-5
     warm_up: int = 50
+    skipped: float = 0.0
     seed: int = 1
 
     def __post_init__(self) -> None:
         if min(self.steps, self.tokens, self.warm_up) < 1:
             raise ValueError("steps, tokens and warm_up are at least 1")
+        if not 0 <= self.skipped < 1:
+            raise ValueError("skipped is a share below 1")
 
     def factor(self, step: int) -> float:
         """The factor on both learning rates at `step`: a rise, then half a cosine down to a fiftieth."""
@@ -62,7 +68,8 @@ class Recipe:
 
     def level(self, step: int) -> Level:
         """How hard the cases of `step` are."""
-        return next(level for start, level in reversed(LEVELS) if step >= start * self.steps)
+        at = self.skipped + (1 - self.skipped) * step / self.steps
+        return next(level for start, level in reversed(LEVELS) if at >= start)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> Encoded:
@@ -121,9 +128,11 @@ def loss_of(model: LlamaForCausalLM, batch: list[Encoded]) -> tuple[Tensor, floa
 class Trainer:
     """The model, its optimizers and the step they are at; `save` and `load` carry all of it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, first: LlamaForCausalLM | None = None
+    ) -> None:
         self.tokenizer, self.recipe, self.step = tokenizer, recipe, 0
-        self.model = new_model(tokenizer, recipe.seed)
+        self.model = new_model(tokenizer, recipe.seed) if first is None else first
         embedding = self.model.model.embed_tokens.weight
         others = [weight for weight in self.model.parameters() if weight is not embedding]
         # Codes that drift apart would spoil the copying of tokens that training seldom shows.
@@ -194,16 +203,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HOME, help="where the model folder is written")
     parser.add_argument("--work", type=Path, default=Path("var/starter"), help="where the state is kept")
+    parser.add_argument("--start", type=Path, help="go on from this model folder instead of first weights")
+    parser.add_argument("--skipped", type=float, default=0.0, help="share of the levels to leave out")
+    parser.add_argument("--rate", type=float, default=Recipe().rate, help="highest learning rate")
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--every", type=int, default=500, help="steps between measurements")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     chosen.work.mkdir(parents=True, exist_ok=True)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if not (chosen.out / "tokenizer.json").exists():
         save_tokenizer(train_tokenizer(), chosen.out)
-    trainer = Trainer(AutoTokenizer.from_pretrained(chosen.out), Recipe(steps=chosen.steps))
+    slower = Recipe().embedding_rate / Recipe().rate
+    recipe = Recipe(
+        steps=chosen.steps,
+        rate=chosen.rate,
+        embedding_rate=chosen.rate * slower,
+        skipped=chosen.skipped,
+    )
+    first = LlamaForCausalLM.from_pretrained(chosen.start) if chosen.start else None
+    trainer = Trainer(AutoTokenizer.from_pretrained(chosen.out), recipe, first)
     trainer.load(chosen.work)
     train(trainer, chosen.work, chosen.every)
     trainer.model.save_pretrained(chosen.out)

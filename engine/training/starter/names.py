@@ -87,6 +87,16 @@ def _pick(rng: Random, options: Sequence[str]) -> str:
     return rng.choice(options)
 
 
+def _phone(rng: Random) -> str:
+    """A number as people write them; the digits of real ones repeat."""
+    few = "".join(rng.choices("0123456789", k=rng.choice([2, 3, 10])))
+    groups = rng.choice([(3, 4), (3, 3, 4), (3, 4, 4), (4, 8)])
+    return "-".join("".join(rng.choices(few, k=size)) for size in groups)
+
+
+_TIMES = ["{} am", "{}:30 am", "{} pm", "{}:15", "{}:00", "{}:00 a.m.", "{}:30 p.m.", "{}:00 p.m."]
+_ZH_TIMES = ["早上{}点", "上午{}点半", "下午{}点", "晚上{}点", "{}:30", "{}:00"]
+_TITLES = ["", "", "", "", "", "Dr. ", "Mr. ", "Ms. "]
 _DAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 _MONTHS = words("January February March April May June July August September October November December")
 _COLOURS = words("red blue green black white grey yellow orange purple silver brown pink")
@@ -111,7 +121,7 @@ EN_VALUES: dict[str, Callable[[Random, Split], str]] = {
     ),
     "days": lambda r, s: f"{_small(r)} {_pick(r, ['days', 'days', 'business days', 'weeks', 'hours'])}",
     "months": lambda r, s: f"{_small(r)} {_pick(r, ['months', 'years'])}",
-    "time": lambda r, s: _pick(r, ["{} am", "{}:30 am", "{} pm", "{}:15"]).format(r.randint(1, 12)),
+    "time": lambda r, s: _pick(r, _TIMES).format(r.randint(1, 12)),
     "day": lambda r, s: _pick(r, _DAYS),
     "date": lambda r, s: f"{r.randint(1, 28)} {_pick(r, _MONTHS)}",
     "year": lambda r, s: str(r.randint(1890, 2026)),
@@ -119,12 +129,12 @@ EN_VALUES: dict[str, Callable[[Random, Split], str]] = {
     "material": lambda r, s: _pick(r, _MATERIALS),
     "role": lambda r, s: _pick(r, _ROLES),
     "pay": lambda r, s: " and ".join(r.sample(_PAYMENTS, 2)),
-    "phone": lambda r, s: f"{_digits(r, 3)}-{_digits(r, 4)}",
+    "phone": lambda r, s: _phone(r),
     "mail": lambda r, s: f"{word(r, 'en', s)}@{word(r, 'en', s)}.com",
     "code": lambda r, s: f"{''.join(r.choices('ABCDEFGHKMPRSTX', k=2))}-{_digits(r, r.randint(2, 4))}",
     "word": lambda r, s: word(r, "en", s),
     "place": lambda r, s: word(r, "en", s).capitalize(),
-    "person": lambda r, s: f"{word(r, 'en', s).capitalize()} {word(r, 'en', s).capitalize()}",
+    "person": lambda r, s: _pick(r, _TITLES) + " ".join(word(r, "en", s).capitalize() for _ in range(2)),
     "weight": lambda r, s: f"{r.randint(1, 99)}{_pick(r, [' kg', ' grams', '.5 kg', ' pounds'])}",
     "degrees": lambda r, s: f"{r.randint(2, 240)} degrees",
     "size": lambda r, s: f"{r.randint(5, 200)} {_pick(r, ['cm', 'mm', 'inches', 'metres'])}",
@@ -137,9 +147,9 @@ ZH_VALUES: dict[str, Callable[[Random, Split], str]] = {
     ),
     "days": lambda r, s: f"{_small(r)}{_pick(r, ['天', '天', '个工作日', '小时', '周'])}",
     "months": lambda r, s: f"{_small(r)}{_pick(r, ['个月', '年'])}",
-    "time": lambda r, s: _pick(r, ["早上{}点", "上午{}点半", "下午{}点", "晚上{}点", "{}:30"]).format(
-        r.randint(1, 12)
-    ),
+    "time": lambda r, s: _pick(
+        r, ["早上{}点", "上午{}点半", "下午{}点", "晚上{}点", "{}:30", "{}:00"]
+    ).format(r.randint(1, 12)),
     "day": lambda r, s: _pick(r, ["周", "星期"]) + _pick(r, list("一二三四五六日")),
     "date": lambda r, s: f"{r.randint(1, 12)}月{r.randint(1, 28)}日",
     "year": lambda r, s: f"{r.randint(1890, 2026)}年",
@@ -147,7 +157,7 @@ ZH_VALUES: dict[str, Callable[[Random, Split], str]] = {
     "material": lambda r, s: _pick(r, _ZH_MATERIALS),
     "role": lambda r, s: _pick(r, _ZH_ROLES),
     "pay": lambda r, s: "和".join(r.sample(_ZH_PAYMENTS, 2)),
-    "phone": lambda r, s: f"{_digits(r, 3)}-{_digits(r, 4)}",
+    "phone": lambda r, s: _phone(r),
     "mail": lambda r, s: f"{word(r, 'en', s)}@{word(r, 'en', s)}.cn",
     "code": lambda r, s: f"{''.join(r.choices('ABCDEFGHKMPRSTX', k=2))}-{_digits(r, r.randint(2, 4))}",
     "word": lambda r, s: word(r, "zh", s),

@@ -15,6 +15,7 @@ from engine.kit.prompts import REFUSAL, Language, Message, grounded
 from engine.training.starter import facts_en, facts_zh
 from engine.training.starter.lexicon import WORDS
 from engine.training.starter.names import VALUES, Split, entity, word
+from engine.training.starter.synonyms import SYNONYMS
 
 FACTS: dict[Language, ModuleType] = {"en": facts_en, "zh": facts_zh}
 CHATS = 0.12  # share of conversations without passages
@@ -23,6 +24,7 @@ SIGNS = (
     *"《》、；：（）％～·喵璟瑜锵囍",
 )
 """What a byte-level tokenizer spells in pieces has to be copied too."""
+MEANT = {language: sorted(groups) for language, groups in SYNONYMS.items()}
 STOP: dict[Language, str] = {"en": ".", "zh": "。"}
 HONEST: dict[Language, str] = {
     "en": "I can only answer from documents, and none were given.",
@@ -53,17 +55,20 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """How hard cases are: the most passages, sentences a passage and turns; shares of some kinds."""
+    """How hard cases are: the most (and fewest) passages, the most sentences a passage and turns, shares of
+    some kinds.
+    """
 
     passages: int = 8
+    fewest: int = 1
     sentences: int = 3
     turns: int = 2
     refusals: float = 0.15
     single: float = 0.75
 
     def __post_init__(self) -> None:
-        if min(self.passages, self.sentences, self.turns) < 1:
-            raise ValueError("passages, sentences and turns are at least 1")
+        if min(self.fewest, self.sentences, self.turns) < 1 or self.passages < self.fewest:
+            raise ValueError("passages, sentences and turns are at least 1, and fewest is at most passages")
         if not 0 <= self.refusals <= 1 or not 0 <= self.single <= 1:
             raise ValueError("shares lie between 0 and 1")
 
@@ -104,6 +109,8 @@ def _any_word(rng: Random, language: Language, split: Split) -> str:
         return rng.choice(SIGNS) + word(rng, language, split)
     if kind < 0.3:
         return rng.choice(FACTS[language].LOOSE)
+    if kind < 0.42:
+        return rng.choice(MEANT[language])
     return rng.choice(WORDS[language]) if kind < 0.75 else word(rng, language, split)
 
 
@@ -114,18 +121,19 @@ class Loose:
     rng: Random
     language: Language
     split: Split
-    made: list[list[str]] = field(default_factory=list)
+    made: list[tuple[list[str], str]] = field(default_factory=list)
+    owned: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.pool = [_any_word(self.rng, self.language, self.split) for _ in range(self.rng.randint(5, 14))]
+        self.pool = [self._word() for _ in range(self.rng.randint(5, 14))]
 
     def sentence(self) -> Sentence:
         """Return one more sentence and a question that holds a few of its words, one of them its own."""
         rng = self.rng
-        own = word(rng, self.language, self.split)
+        own = self._own()
         words = self._like_an_earlier_one() if self.made and rng.random() < 0.4 else self._new()
         words[rng.randrange(len(words))] = own
-        self.made.append(words)
+        self.made.append((words, own))
         join = " " if self.language == "en" else ""
         if len(words) > 8 and rng.random() < 0.4:
             at = rng.randint(2, len(words) - 3)
@@ -135,23 +143,41 @@ class Loose:
         text = (text[0].upper() + text[1:] if self.language == "en" else text) + STOP[self.language]
         return Sentence(text=text, questions=tuple(word_questions(rng, self.language, words, own)))
 
+    def _word(self) -> str:
+        """Return a word that is no other sentence's own and means the same as none of those."""
+        while True:
+            found = _any_word(self.rng, self.language, self.split)
+            if not self.owned.intersection((found, *SYNONYMS[self.language].get(found, ()))):
+                return found
+
+    def _own(self) -> str:
+        """Return a word for one sentence alone, invented or with synonyms by which it can be asked for."""
+        said = {found for words, _ in self.made for found in words}.union(self.pool)
+        synonyms = SYNONYMS[self.language]
+        while True:
+            meant = self.rng.random() < 0.35
+            own = (
+                self.rng.choice(MEANT[self.language]) if meant else word(self.rng, self.language, self.split)
+            )
+            if not said.intersection((own, *synonyms.get(own, ()))):
+                self.owned.add(own)
+                return own
+
     def _new(self) -> list[str]:
         rng = self.rng
         count = rng.randint(4, rng.choice([8, 10, 18]))
         shared = rng.choice([0.2, 0.6, 0.9])
-        words = [
-            rng.choice(self.pool) if rng.random() < shared else _any_word(rng, self.language, self.split)
-            for _ in range(count)
-        ]
+        words = [rng.choice(self.pool) if rng.random() < shared else self._word() for _ in range(count)]
         if rng.random() < 0.3:
             words.insert(rng.randrange(count), VALUES[self.language]["n"](rng, self.split))
         return words
 
     def _like_an_earlier_one(self) -> list[str]:
         rng = self.rng
-        words = list(rng.choice(self.made))
+        words, own = rng.choice(self.made)
+        words = [self._word() if found == own else found for found in words]
         for _ in range(rng.randint(1, 3)):
-            words[rng.randrange(len(words))] = _any_word(rng, self.language, self.split)
+            words[rng.randrange(len(words))] = self._word()
         return words
 
 
@@ -163,9 +189,17 @@ def word_questions(rng: Random, language: Language, words: Sequence[str], own: s
     rng.shuffle(kept)
     if rng.random() < 0.5:
         kept = [w for w in dict.fromkeys(words) if w in kept]
+    # A synonym may be all that leads to the sentence, when its own word is not asked for.
+    kept = [_said_otherwise(rng, language, w) for w in kept]
     joined = (" " if language == "en" else rng.choice(["", "和", "的"])).join(kept)
     text = rng.choice(bank.ASKS.split("|")).replace("{q}", joined)
     return [text[0].upper() + text[1:] if language == "en" else text]
+
+
+def _said_otherwise(rng: Random, language: Language, word: str) -> str:
+    """Return `word`, or for every other one that has some, a synonym."""
+    others = SYNONYMS[language].get(word)
+    return rng.choice(others) if others and rng.random() < 0.5 else word
 
 
 def prose(rng: Random, language: Language, split: Split) -> Sentence:
@@ -182,7 +216,7 @@ def _sentences(rng: Random, language: Language, split: Split, count: int) -> lis
     shares = rng.choice([(0.8, 0.1, 0.1), (0.2, 0.6, 0.1), (0.1, 0.1, 0.7), (0.4, 0.2, 0.2)])
     loose = Loose(rng, language, split)
     made: dict[tuple[str, str], Sentence] = {}
-    for n in range(count):
+    while len(made) < count:
         kind = rng.random()
         if kind < shares[0] + shares[1]:
             thing = rng.choice(things) if kind < shares[0] else ""
@@ -190,9 +224,9 @@ def _sentences(rng: Random, language: Language, split: Split, count: int) -> lis
             if topic not in made:
                 made[topic] = _longer(rng, language, loose, fact(rng, language, split, topic[1], thing))
         elif kind < sum(shares):
-            made[("", f"loose {n}")] = loose.sentence()
+            made[("", f"loose {len(made)}")] = loose.sentence()
         else:
-            made[("", f"prose {n}")] = prose(rng, language, split)
+            made[("", f"prose {len(made)}")] = prose(rng, language, split)
     found = list(made.values())
     rng.shuffle(found)
     return found
@@ -243,7 +277,7 @@ def _refused(rng: Random, language: Language, split: Split, sentences: Sequence[
 
 def grounded_case(rng: Random, split: Split, level: Level, language: Language) -> Case:
     """Passages and questions about them, each answered by a sentence of theirs or refused."""
-    count = rng.randint(1, level.passages)
+    count = rng.randint(level.fewest, level.passages)
     sizes = [rng.randint(1, level.sentences) for _ in range(count)]
     sentences = _sentences(rng, language, split, sum(sizes))
     passages, at = [], 0

@@ -60,7 +60,13 @@ def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"tokens": 0}, {"warm_up": -1}])
-def test_a_recipe_names_only_what_is_possible(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"tokens": 0}, {"warm_up": -1}, {"skipped": 1.0}])
+def test_a_recipe_names_only_what_is_possible(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         Recipe(**wrong)
+
+
+def test_a_model_that_is_not_new_leaves_the_easy_cases_out() -> None:
+    first, last = (Recipe(steps=100, skipped=0.3).level(step) for step in (0, 99))
+    assert first == Recipe(steps=100).level(30) != Recipe(steps=100).level(0)
+    assert last == Recipe(steps=100).level(99)

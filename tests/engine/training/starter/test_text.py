@@ -6,7 +6,8 @@ import pytest
 
 from engine.kit.prompts import REFUSAL, grounded
 from engine.training.starter.names import ZH_SUFFIXES, entity, split_of, word
-from engine.training.starter.text import HONEST, Case, Level, case
+from engine.training.starter.synonyms import SYNONYMS
+from engine.training.starter.text import HONEST, Case, Level, Loose, case, grounded_case
 
 
 def many(seed: int, split: str = "train", count: int = 300) -> list[Case]:
@@ -89,3 +90,35 @@ def test_an_entity_carries_a_word_of_its_split() -> None:
 def test_a_level_names_only_what_is_possible(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         Level(**wrong)  # type: ignore[arg-type]
+
+
+def test_no_sentence_of_loose_words_holds_the_own_word_of_another_or_its_synonym() -> None:
+    for seed in range(100):
+        loose = Loose(Random(seed), "en", "train")
+        for _ in range(8):
+            loose.sentence()
+        for number, (_, own) in enumerate(loose.made):
+            alike = {own, *SYNONYMS["en"].get(own, ())}
+            others = [words for other, (words, _) in enumerate(loose.made) if other != number]
+            assert not any(alike.intersection(words) for words in others)
+
+
+def test_some_questions_name_a_word_of_the_answer_by_a_synonym_alone() -> None:
+    asked_otherwise = 0
+    for seed in range(200):
+        loose = Loose(Random(seed), "zh", "train")
+        said = loose.sentence()
+        _, own = loose.made[0]
+        question = said.questions[0]
+        asked_otherwise += own not in question
+        assert own in question or any(other in question for other in SYNONYMS["zh"][own])
+    assert asked_otherwise > 10
+
+
+def test_a_level_can_ask_for_a_fewest_number_of_passages() -> None:
+    rng = Random(12)
+    level = Level(fewest=3, passages=5, sentences=1, turns=1)
+    counts = {len(grounded_case(rng, "train", level, "en").passages) for _ in range(100)}
+    assert counts == {3, 4, 5}
+    with pytest.raises(ValueError):
+        Level(fewest=4, passages=3)
