@@ -39,8 +39,7 @@ def has_gpu() -> bool:
 
 def pip(*arguments: str, must: bool = True) -> bool:
     """Run pip inside the environment with our constraints; stop with its words when it must work."""
-    # Most modules are never imported; those that are get compiled then.
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*command, "-c", str(HERE / "constraints.txt"), *arguments],
         cwd=ROOT,

@@ -213,7 +213,9 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(chosen.threads)
     chosen.work.mkdir(parents=True, exist_ok=True)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    if not (chosen.out / "tokenizer.json").exists():
+    if chosen.start:  # a model knows no other tokens than those it was made with
+        AutoTokenizer.from_pretrained(chosen.start).save_pretrained(chosen.out)
+    elif not (chosen.out / "tokenizer.json").exists():
         save_tokenizer(train_tokenizer(), chosen.out)
     slower = Recipe().embedding_rate / Recipe().rate
     recipe = Recipe(

@@ -26,7 +26,7 @@ def test_the_first_weights_choose_a_sentence_better_than_chance(tokenizer: PreTr
     rows = [encode(tokenizer, case.messages()) for case in cases if len(case.passages) > 1]
     with torch.no_grad():
         _, first, _ = loss_of(new_model(tokenizer), rows)
-    assert first > 0.45, "among two to four sentences chance is one in three"
+    assert first > 0.4, "among two to four sentences chance is one in three"
 
 
 def test_only_the_last_answer_is_learned(tokenizer: PreTrainedTokenizerBase) -> None:
