@@ -9,8 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from engine.accounts.schemas import Person
+from engine.inference import pool
 from engine.kit import blobs, database, migrate
 from engine.kit.settings import settings
+from tests.support import make_person
 
 
 def _url_for(url: str, name: str) -> str:
@@ -66,3 +69,25 @@ def db(postgres: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     yield _url_for(postgres, name)
     forget_everything()
     _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def model(db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The stand-in model answers in this process."""
+    monkeypatch.setenv("MBE_INFERENCE", "fake")
+    settings.cache_clear()
+    pool.pool.cache_clear()
+    yield
+    pool.pool.cache_clear()
+
+
+@pytest.fixture
+def dana(db: str) -> Person:
+    """A developer."""
+    return make_person("dana@example.com", "developer")
+
+
+@pytest.fixture
+def eva(db: str) -> Person:
+    """An evaluator."""
+    return make_person("eva@example.com", "evaluator")

@@ -1,44 +1,18 @@
 """People around a campaign, and an expert that has passed its test."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from engine.accounts.schemas import Person
-from engine.inference import pool
 from engine.kit.database import unit_of_work
-from engine.kit.settings import settings
 from engine.market import service as market
 from engine.market.schemas import SYSTEM, ExpertView
 from tests.support import make_person
 
 
 @pytest.fixture
-def model(db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The stand-in model answers in this process."""
-    monkeypatch.setenv("MBE_INFERENCE", "fake")
-    settings.cache_clear()
-    pool.pool.cache_clear()
-    yield
-    pool.pool.cache_clear()
-
-
-@pytest.fixture
-def dana(db: str) -> Person:
-    """A developer."""
-    return make_person("dana@example.com", "developer")
-
-
-@pytest.fixture
 def otto(db: str) -> Person:
     """A developer of another tenant."""
     return make_person("otto@example.com", "developer")
-
-
-@pytest.fixture
-def eva(db: str) -> Person:
-    """An evaluator."""
-    return make_person("eva@example.com", "evaluator")
 
 
 @pytest.fixture
