@@ -14,7 +14,7 @@ from engine.training.starter.model import new_model
 from engine.training.starter.text import Level, chat_case, grounded_case
 
 FOLDER = Path(__file__).parents[4] / "data" / "starter"
-QUOTED_AT_LEAST, TALKED_AT_LEAST = 0.8, 0.7
+RIGHT_AT_LEAST = 0.85
 LEVEL = Level(passages=8, sentences=2, turns=1, refusals=0.3)
 
 
@@ -57,7 +57,7 @@ def test_it_quotes_and_refuses_with_names_it_has_never_seen(
     said = answers(model, tokenizer, [case.messages()[:-1] for case in cases])
     right = [text == case.turns[0][1] for text, case in zip(said, cases, strict=True)]
     assert {case.kinds[0] for case in cases} == {"quote", "refusal"}
-    assert sum(right) / len(right) >= QUOTED_AT_LEAST
+    assert sum(right) / len(right) >= RIGHT_AT_LEAST
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -68,4 +68,4 @@ def test_without_passages_it_says_so_or_greets(
     cases = [chat_case(rng, "held_out", language) for _ in range(40)]
     said = answers(model, tokenizer, [case.messages()[:-1] for case in cases])
     right = [text == case.turns[-1][1] for text, case in zip(said, cases, strict=True)]
-    assert sum(right) / len(right) >= TALKED_AT_LEAST
+    assert sum(right) / len(right) >= RIGHT_AT_LEAST
