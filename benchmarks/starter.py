@@ -3,7 +3,7 @@
 `python -m benchmarks.starter [--quick] [--json]`. Greedy decoding. The cases have seeds and names that
 training never uses. What is measured, in this order:
 
-- generated cases: the right sentence among 3 to 8 passages, word for word; refusals, right and wrong;
+- generated cases: the right one of 3 to 8 passages, word for word; refusals, right and wrong;
 - data/samples: hand-written questions, the whole way with retrieval; the answer holds the gold words;
 - XQuAD (Artetxe et al. 2020), where the files are present: the gold paragraph cut to its sentences; the
   baseline is the sentence that BM25 likes best, on the same questions;
@@ -86,7 +86,7 @@ def generated(starter: Starter, cases: int) -> list[Row]:
             quotes = [(right, answer) for right, answer in told if right != refusal]
             name = f"{language}, 3 to 8 passages of " + ("one sentence" if sentences == 1 else "1 to 3")
             rows += [
-                share(f"{name}: right sentence", mean([r == a for r, a in quotes]), at_least=0.95),
+                share(f"{name}: right passage", mean([r == a for r, a in quotes]), at_least=0.95),
                 share(
                     f"{name}: refuses rightly",
                     mean([a == refusal for right, a in told if right == refusal]),

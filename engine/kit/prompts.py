@@ -18,13 +18,14 @@ class Message(TypedDict):
     content: str
 
 
-INSTRUCTION: dict[Language, str] = {
-    "en": "Answer from the passages. If they do not hold the answer, say so.",
-    "zh": "请根据资料回答。资料里没有答案时，请直接说明。",
-}
 REFUSAL: dict[Language, str] = {
     "en": "I could not find this in the documents.",
     "zh": "资料里没有找到相关内容。",
+}
+# The starter model takes the words of its refusal from here: they stand after "say: ".
+INSTRUCTION: dict[Language, str] = {
+    "en": f"Answer from the passages. If they do not hold the answer, say: {REFUSAL['en']}",
+    "zh": f"请根据资料回答。资料里没有答案时，请回答: {REFUSAL['zh']}",
 }
 
 

@@ -16,6 +16,7 @@ from engine.kit.prompts import REFUSAL, Message
 from engine.training.starter.text import Case, Level, case
 
 HELD_OUT_SEED = 2026
+LONGEST = 192  # tokens of an answer
 
 
 def held_out(cases: int, level: Level | None = None) -> list[Case]:
@@ -44,7 +45,7 @@ def answers(
             return_tensors="pt",
             return_dict=True,
         )
-        out = model.generate(**inputs, max_new_tokens=72, do_sample=False, top_k=None)  # type: ignore[operator]
+        out = model.generate(**inputs, max_new_tokens=LONGEST, do_sample=False, top_k=None)  # type: ignore[operator]
         said = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         for n, text in zip(part, said, strict=True):
             found[n] = text

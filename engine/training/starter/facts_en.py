@@ -286,3 +286,11 @@ ORDERS = (
     "Write me a poem about {word}.",
     "Tell me a joke.",
 )
+
+ASIDES = (
+    "Hello, {q}|Hi there! {q}|Please tell me: {q}|Quick question: {q}|I wanted to ask: {q}|{q} Thanks|"
+    "{q} Please tell me.|I have {w} {w}, {q}|My {w} is {w}: {q}|We want {w} with {w}. {q}|For my {w}, {q}|"
+    "If I {w} it, {q}|{q} It is for {w} {w}.|After {w} {w}, {q}|A {w} wants to know: {q}|"
+    "Somebody told me {w}, {q}|I am not sure about {w}, so {q}|With {w} or {w}, {q}"
+)
+"""What people put around a question; `{w}` is any everyday word."""

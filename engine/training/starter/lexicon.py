@@ -36,6 +36,43 @@ ENGLISH = words(
     "better average annual available allow against across about what which when where who why how much "
     "many long does your you they them their there these those from have been were"
 )
+COMMON = words(
+    "did do done had has was were is are be been being am will would could should might must may can "
+    "shall just only also even still already yet again once twice both either neither each few several "
+    "some any all most more less least than then thus hence because since while during before after until "
+    "although though however therefore moreover instead into onto upon over under above below between "
+    "among through throughout toward towards around along beside behind beyond near his her its our my me "
+    "him us she he we who whom whose these those such same other another gave given went gone came made "
+    "took taken said told saw seen found left kept held led won lost grew grown rose began begun built "
+    "born died lived played wrote written sang fought ruled served joined became remained returned "
+    "appeared happened moved named called known used based located considered included produced published "
+    "released recorded established founded developed introduced discovered invented designed described "
+    "proposed elected appointed defeated destroyed killed captured occupied divided united formed created "
+    "caused resulted required received offered allowed refused argued claimed believed thought suggested "
+    "showed shown proved century decade era period ancient modern medieval early late former current "
+    "recent president king queen emperor prince minister government parliament council congress senate "
+    "court judge army navy force war battle peace treaty empire kingdom republic nation state province "
+    "region district capital island ocean coast valley desert bridge tower castle palace temple church "
+    "cathedral monument university college institute academy professor scientist engineer artist writer "
+    "author poet actor singer composer band album song orchestra theatre television radio newspaper "
+    "magazine league club championship tournament final coach defense offense points yards record score "
+    "teams players population people person man men woman women child children family father mother "
+    "brother sister son daughter wife husband friend god religion christian catholic protestant muslim "
+    "jewish bible law rights freedom power authority independence revolution reform theory equation "
+    "element atom molecule cell gene protein virus bacteria disease immune species plant oxygen hydrogen "
+    "carbon nitrogen iron gold silver copper metal gas liquid solid pressure temperature energy mass "
+    "speed light wave electricity magnetic motion gravity computer algorithm number prime function "
+    "problem proof machine network system data code memory economy economic trade industry agriculture "
+    "political social cultural military national international public private local foreign human natural "
+    "chemical physical biological north south east west northern southern eastern western central "
+    "american british english french german chinese russian roman greek european african asian indian "
+    "japanese spanish italian dutch polish turkish mongol norman january february march april june july "
+    "august september october november december monday tuesday wednesday thursday friday saturday sunday "
+    "one two three four five six seven eight nine ten hundred thousand million billion first second third "
+    "percent half term name word type kind group part form area level amount rate degree percentage total "
+    "average main major important famous popular common largest smallest highest lowest greatest oldest "
+    "newest longest original official special particular different similar various certain"
+)
 CHINESE = words(
     "订单 商品 客户 商店 账号 银行卡 页面 号码 地址 姓名 时间 日期 星期 月份 价格 费用 支付 发票 收据 "
     "退款 退货 换货 配送 快递 包裹 仓库 库存 产品 设备 机器 电池 充电器 屏幕 按钮 开关 灯光 用水 加热 "
@@ -55,4 +92,20 @@ CHINESE = words(
     "困难 不同 便宜 小心 平均 每年 可用 允许 关于 未拆封 自动 手动 模式 温度 湿度 噪音 水压 电压 运费 "
     "包邮 签收 物流 优惠 折扣 积分 评价 投诉"
 )
-WORDS = {"en": ENGLISH, "zh": CHINESE}
+WORDS = {"en": [*ENGLISH, *(word for word in COMMON if len(word) > 3)], "zh": CHINESE}
+
+JOINING = frozenset(
+    words(
+        "the a an of and to in on at by for with from as is was were are am be been being has have had "
+        "having do does did done will would can could may might shall should must not no nor what who whom "
+        "whose when where which why how that this these those it its he him his she her hers they them "
+        "their theirs we us our ours you your yours i me my mine there here or but if than then so such "
+        "some any all each every both either other another same one ones also too only just very more most "
+        "much many few less least own s t into onto upon over under after before between during through "
+        "about against among within without because while although though since until unless yet ever "
+        "never please tell"
+    )
+) | frozenset(
+    "的了是在和有不我你您他她它们这那哪什么怎多少几谁为何吗呢吧啊呀嘛可以能会要被把从到对与及而但或个所其之于也都就还又很更最再才并且因此如果虽然然后"
+)
+"""Words, and Chinese characters, that join others and tell little by themselves."""

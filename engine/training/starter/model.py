@@ -1,17 +1,24 @@
 """The starter model's shape and its first weights."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from engine.training.starter.circuit import NAMED, Gains, prepare
+from engine.kit.prompts import Message, grounded
+from engine.training.starter.circuit import HEAD, NAMED, SAY, prepare
 
-HIDDEN, LAYERS, HEADS, HEAD_SIZE, INNER = 192, 5, 8, 32, 336
-ROPE_THETA = 100_000.0
+HIDDEN, LAYERS, HEADS, INNER = 256, 6, 4, 384
+ROPE_THETA = 1e12  # most rotary pairs turn so slowly that they compare content at any distance
+SAMPLE: list[Message] = [{"role": "user", "content": "When does the shop in the old street open?"}]
+PASSAGES = ("The old shop sells 12 lamps.", "It opens at 9:30.", "The street, 3 km long, leads to the river.")
 
 
 def shape(tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
-    """Return the configuration: about three million parameters, 12 MB in float32."""
+    """Return the configuration: six million parameters, in float32."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=HIDDEN,
@@ -19,7 +26,7 @@ def shape(tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
         num_hidden_layers=LAYERS,
         num_attention_heads=HEADS,
         num_key_value_heads=HEADS,
-        head_dim=HEAD_SIZE,
+        head_dim=HEAD,
         max_position_embeddings=2048,
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         tie_word_embeddings=True,
@@ -33,22 +40,29 @@ def shape(tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
 
 def named_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Return the ids of the tokens that the circuit has to know."""
-    return {name: tokenizer(name, add_special_tokens=False).input_ids[0] for name in NAMED}
+    return {name: tokenizer(name, add_special_tokens=False).input_ids[0] for name in (*NAMED, *SAY)}
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the tokens of a prompt with passages."""
+    prompt: Any = grounded(SAMPLE, PASSAGES)
+    chat = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(str(chat), add_special_tokens=False).input_ids)
 
 
 def new_model(
-    tokenizer: PreTrainedTokenizerBase, seed: int = 1, gains: Gains | None = None
+    tokenizer: PreTrainedTokenizerBase, meanings: Mapping[str, Tensor], seed: int = 1
 ) -> LlamaForCausalLM:
-    """Return an untrained model of the shape above; `seed` fixes its weights, `gains` its circuit."""
+    """Return a model of the shape above that looks things up by `meanings`, and cannot speak otherwise."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(shape(tokenizer))
-    prepare(model, named_ids(tokenizer), gains)
+    prepare(model, named_ids(tokenizer), meanings, prompt_ids(tokenizer))
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         do_sample=True,
         top_k=1,  # the likeliest token always: a quote has one right continuation
-        max_new_tokens=128,
+        max_new_tokens=256,
     )
     return model

@@ -8,7 +8,7 @@ price, cost, charge, fee
 shipping, postage, delivery
 return, give back, send back
 refund, money back, reimbursement
-warranty, guarantee, cover
+warranty, guarantee
 repair, fix, mend
 broken, damaged, defective
 buy, purchase
@@ -43,7 +43,7 @@ flat, apartment
 discount, reduction, rebate
 free, at no cost
 deadline, last day, due date
-maximum, most, limit
+maximum, most, limit, up to
 minimum, least
 every day, daily
 every week, weekly
@@ -107,7 +107,45 @@ number, quantity
 reason, cause
 result, outcome
 letter, note
-insurance, coverage
+insurance, policy
+lapse, expire, run out
+valid, good for
+estimate, quote, quotation
+seal, closure
+lend, lend out
+deduct, take off, subtract
+length, long
+height, tall
+width, wide
+brightness, bright
+speed, pace
+load, carry, burden
+weigh, heaviness
+capacity, hold
+duration, how long
+mud, muddy, dirty
+wind, gust
+sunlight, sun
+winter, snow
+trousers, pants
+jacket, coat
+torch, flashlight
+spare, replacement
+manual, handbook, instructions
+website, web page, site
+app, application
+staff, personnel
+evening, night
+morning, a.m.
+weekend, Saturday
+nearby, close to
+abroad, overseas, foreign
+firm, company, business
+group, team
+school, college
+parking, car park
+bicycle, bike
+luggage, baggage
 loan, borrowing
 tax, duty
 approve, authorise, sign off
@@ -227,6 +265,39 @@ CHINESE = """
 上班, 工作时间
 签收, 收货
 定金, 订金, 预付款
+挣, 赚, 收入
+赔多少, 罚款
+童装, 婴儿
+晚上, 半夜, 夜里
+早上, 上午
+下午, 午后
+星期天, 周日
+持续, 多久, 多长时间
+距离, 多远
+有效期, 有效
+邮箱, 邮件
+公司, 企业
+采购, 集采
+电梯, 楼梯
+搬运, 上楼
+零部件, 备件
+化霜, 除霜
+送风, 吹风
+长辈, 老人
+低音炮, 音箱
+等级, 级别
+叠加, 同时使用
+预约, 约
+深度清洗, 洗机
+拆封, 拆开, 拆过
+抢购, 秒杀
+限购, 限量
+账户, 账号
+物流, 运输
+动静, 进展
+升为, 成为
+包邮, 免运费
+程序, 模式
 """
 
 

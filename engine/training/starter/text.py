@@ -15,9 +15,12 @@ from engine.kit.prompts import REFUSAL, Language, Message, grounded
 from engine.training.starter import facts_en, facts_zh
 from engine.training.starter.lexicon import WORDS
 from engine.training.starter.names import VALUES, Split, entity, word
+from engine.training.starter.prose import Prose
 from engine.training.starter.synonyms import SYNONYMS
 
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 FACTS: dict[Language, ModuleType] = {"en": facts_en, "zh": facts_zh}
+PROSE = 0.3  # share of cases whose text is mostly as books write it
 CHATS = 0.12  # share of conversations without passages
 SIGNS = (
     *"£¥€%&+=/()\"':;*#@°éüñö–—“”‘’™×→",
@@ -202,6 +205,20 @@ def _said_otherwise(rng: Random, language: Language, word: str) -> str:
     return rng.choice(others) if others and rng.random() < 0.5 else word
 
 
+def with_asides(rng: Random, language: Language, question: str) -> str:
+    """Return a question as people ask it: with a greeting, a reason or a circumstance around it."""
+    first, *rest = rng.choice(FACTS[language].ASIDES.split("|")).split("{w}")
+    return (first + "".join(rng.choice(WORDS[language]) + part for part in rest)).replace("{q}", question)
+
+
+def told(text: Prose) -> Sentence:
+    """One more sentence of a text such as books are made of."""
+    said, asked = text.sentence()
+    said = said + STOP[text.language]
+    up = (lambda t: t[0].upper() + t[1:]) if text.language == "en" else (lambda t: t)
+    return Sentence(text=up(said), questions=(up(asked),))
+
+
 def prose(rng: Random, language: Language, split: Split) -> Sentence:
     """A sentence about nothing that is asked for."""
     return Sentence(text=fill(rng.choice(FACTS[language].PROSE.split("|")), rng, language, split))
@@ -215,6 +232,9 @@ def _sentences(rng: Random, language: Language, split: Split, count: int) -> lis
     house = rng.sample(sorted(bank.HOUSE), min(len(bank.HOUSE), count))
     shares = rng.choice([(0.8, 0.1, 0.1), (0.2, 0.6, 0.1), (0.1, 0.1, 0.7), (0.4, 0.2, 0.2)])
     loose = Loose(rng, language, split)
+    text = Prose(rng, language, split)
+    if rng.random() < PROSE:
+        shares = (0.05, 0.05, 0.0)
     made: dict[tuple[str, str], Sentence] = {}
     while len(made) < count:
         kind = rng.random()
@@ -225,6 +245,8 @@ def _sentences(rng: Random, language: Language, split: Split, count: int) -> lis
                 made[topic] = _longer(rng, language, loose, fact(rng, language, split, topic[1], thing))
         elif kind < sum(shares):
             made[("", f"loose {len(made)}")] = loose.sentence()
+        elif sum(shares) < 0.5:
+            made[("", f"told {len(made)}")] = told(text)
         else:
             made[("", f"prose {len(made)}")] = prose(rng, language, split)
     found = list(made.values())
@@ -246,10 +268,10 @@ def _passage(rng: Random, language: Language, split: Split, sentences: Sequence[
     """Join sentences as chunk text has them: running text, a heading in front, or a list."""
     join = " " if language == "en" else ""
     form = rng.random()
-    if form < 0.12:
+    if form < 0.05:
         return "\n".join(f"- {s.text}" for s in sentences)
     body = join.join(s.text for s in sentences)
-    if form < 0.3:
+    if form < 0.12:
         heading = rng.choice([word(rng, language, split), entity(rng, language, split)])
         return f"{rng.choice(['# ', '## ', ''])}{heading}\n{body}"
     return body
@@ -262,7 +284,9 @@ def _refused(rng: Random, language: Language, split: Split, sentences: Sequence[
     things = sorted({t for t, _ in taken if t})
     attributes = sorted({a for t, a in taken if t})
     form = rng.random()
-    if form < 0.35 and things:
+    if form < 0.2 or not any(t for _, t in taken) and form < 0.8:
+        return told(Prose(rng, language, split)).questions[0]
+    if form < 0.45 and things:
         thing = rng.choice(things)
         absent = [a for a in sorted(bank.ABOUT) if (thing, a) not in taken]
         return rng.choice(fact(rng, language, split, rng.choice(absent), thing).questions)
@@ -280,10 +304,13 @@ def grounded_case(rng: Random, split: Split, level: Level, language: Language) -
     count = rng.randint(level.fewest, level.passages)
     sizes = [rng.randint(1, level.sentences) for _ in range(count)]
     sentences = _sentences(rng, language, split, sum(sizes))
-    passages, at = [], 0
+    passages: list[str] = []
+    holding: dict[str, str] = {}
+    at = 0
     for size in sizes:
         if part := sentences[at : at + size]:
             passages.append(_passage(rng, language, split, part))
+            holding |= dict.fromkeys((s.text for s in part), " ".join(passages[-1].split()))
         at += size
     askable = [s for s in sentences if s.questions]
     turns: list[tuple[str, str]] = []
@@ -294,7 +321,7 @@ def grounded_case(rng: Random, split: Split, level: Level, language: Language) -
             kinds.append("refusal")
         else:
             chosen = rng.choice(askable)
-            turns.append((rng.choice(chosen.questions), chosen.text))
+            turns.append((rng.choice(chosen.questions), holding[chosen.text]))
             kinds.append("quote")
     told = _told(rng, language, split) if rng.random() < 0.1 else ""
     return Case(

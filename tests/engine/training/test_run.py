@@ -122,6 +122,14 @@ def test_the_adapter_is_safetensors_and_names_no_folder(whole: tuple[Any, Any], 
     assert json.loads(text)["base_model_name_or_path"] == "tiny" and str(tiny_base) not in text
 
 
+def test_a_recipe_can_leave_all_but_the_last_layers_as_they_are(bench: Bench) -> None:
+    from safetensors.torch import load_file
+
+    outcome, _ = bench.train("here", LoraRecipe(rank=2, epochs=1, layers=1))
+    names = load_file(outcome.adapter / "adapter_model.safetensors").keys()
+    assert names and all(".layers.1." in name for name in names)
+
+
 @pytest.mark.parametrize("step", [3, 5, 14])
 def test_a_paused_training_continues_exactly_on_another_machine(
     bench: Bench, whole: tuple[Any, Any], step: int
