@@ -12,6 +12,8 @@ from engine.kit.settings import REPOSITORY, settings
 
 STARTER = REPOSITORY / "data" / "starter"
 WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer*", "vocab*", "merges.txt", "*.model"]
+PACKED = {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
+PACKED |= dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv_proj")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
@@ -38,6 +40,16 @@ def context_length(folder: Path) -> int | None:
     text = config.get("text_config") or config
     length = text.get("max_position_embeddings")
     return int(length) if length else None
+
+
+def lora_modules(folder: Path) -> list[str]:
+    """Return which parts of the model in `folder` an adapter may change, as vLLM calls them; [] for all.
+
+    vLLM joins the three of attention and the first two of an MLP, and wants the names of what it joined.
+    """
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    names = [str(name).rpartition(".") for name in config.get("lora_modules") or []]
+    return sorted({f"{path}.{PACKED.get(part, part)}" for path, _, part in names})
 
 
 def _checked(folder: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.inference.base_model import context_length
+from engine.inference.base_model import context_length, lora_modules
 from engine.inference.schemas import BASE, Backend
 from engine.kit.settings import quiet_environment, settings
 
@@ -66,6 +66,9 @@ def _vllm(folder: Path) -> Launch:
     command += ["--max-model-len", _length(folder), "--disable-uvicorn-access-log"]
     command += ["--enable-lora", "--max-lora-rank", str(settings().max_lora_rank)]
     command += ["--max-loras", "4", "--max-cpu-loras", "32"]
+    if modules := lora_modules(folder):
+        # On a CPU, vLLM copies the adapter's matrices for every token of a prompt: the fewer, the better.
+        command += ["--lora-target-modules", *modules]
     environment = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "HF_HUB_OFFLINE": "1", **quiet_environment()}
     if has_cuda():
         command += ["--dtype", "auto"]

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     inference_key: str = Field("", description="Bearer key for the remote server.")
     base_model: str = Field("starter", description="'starter', a folder, or a hub id.")
     max_model_len: int = Field(2048, ge=128)
-    max_lora_rank: int = Field(64, ge=1, le=512)
+    max_lora_rank: int = Field(32, ge=1, le=512)
     kv_cache_gb: int = Field(1, ge=1, description="vLLM's cache on a CPU.")
     quotes: int = Field(
         -1, ge=-1, le=20, description="Sentences given to a model; 0 whole passages, -1 by its size."

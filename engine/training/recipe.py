@@ -17,7 +17,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 1024),
     "dropout": (0.0, 0.5),
-    "layers": (0, 1000),
     "learning_rate": (1e-6, 0.05),
     "epochs": (1, 200),
     "batch_size": (1, 256),
@@ -36,7 +35,6 @@ class LoraRecipe:
     """Everything that decides how a run goes, besides the base model and the rows.
 
     `alpha / rank` scales the adapter (Hu et al. 2021, "LoRA"); `dropout` applies to its input.
-    It adapts the last `layers` layers of the model, or, at 0, all of them.
     `learning_rate` is the peak of a linear warm-up over the fraction `warmup` of all steps followed by a
     cosine to zero. One step learns from `batch_size * accumulation` examples of at most `max_length`
     tokens. A checkpoint is written every `save_steps` steps, or, at 0, about every `save_seconds`.
@@ -47,7 +45,6 @@ class LoraRecipe:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    layers: int = 0
     learning_rate: float = 2e-3
     epochs: int = 10
     batch_size: int = 8
@@ -68,9 +65,8 @@ class LoraRecipe:
     def preset(cls, name: str, rows: int, parameters: int = STARTER_PARAMETERS) -> "LoraRecipe":
         """Return a recipe for `rows` conversations and a base model of `parameters` weights.
 
-        A tiny model has to be pushed: a high rate, and as many passes as give it a few hundred steps. Only
-        its last layer is adapted; the layers before go on looking things up as they did. A real model
-        forgets under such treatment: 2e-4 (1e-4 above 13 billion) and one to three passes.
+        A tiny model has to be pushed: a high rate, and as many passes as give it a few hundred steps. A
+        real one forgets under such treatment: 2e-4 (1e-4 above 13 billion) and one to three passes.
         Raises BadInput for an unknown name.
         """
         order = ("quick", "balanced", "thorough")
@@ -80,10 +76,10 @@ class LoraRecipe:
             )
         effort = order.index(name)
         if parameters < TINY:
-            steps = (200, 500, 1000)[effort]
+            steps = (150, 500, 1000)[effort]
             per_epoch = math.ceil(max(rows, 1) / 8)
             epochs = min((40, 80, 160)[effort], max((1, 2, 3)[effort], round(steps / per_epoch)))
-            return cls(rank=64, alpha=128, layers=1, learning_rate=5e-3, epochs=epochs)
+            return cls(rank=32, alpha=64, learning_rate=8e-3, epochs=epochs)
         rate = 1e-4 if parameters > LARGE else 2e-4
         few_rows = 1 if rows < 1000 else 0
         return cls(

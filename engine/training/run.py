@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import SFTConfig
 
 from engine.kit.errors import BadInput
@@ -120,13 +120,12 @@ def _trainer(
         use_safetensors=True,
     )
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    last = _last_layers(model.config.get_text_config().num_hidden_layers, recipe.layers)
     lora = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules="all-linear" if last is None else _linear_names(model),
-        layers_to_transform=last,
+        # A model may say which of its parts an adapter belongs to; the model server reads the same.
+        target_modules=getattr(model.config, "lora_modules", "all-linear"),
         task_type="CAUSAL_LM",
     )
     trainer = AnswerTrainer(
@@ -143,18 +142,6 @@ def _trainer(
     if isinstance(prepared, Dataset) and not len(prepared):
         raise BadInput("training.no_rows", field="max_length", max_length=recipe.max_length)
     return trainer
-
-
-def _last_layers(layers: int, last: int) -> list[int] | None:
-    """Return the numbers of the `last` layers of so many, None for all."""
-    return list(range(layers - last, layers)) if 0 < last < layers else None
-
-
-def _linear_names(model: PreTrainedModel) -> list[str]:
-    """Return what the linear parts of a layer are called."""
-    head = model.get_output_embeddings()
-    linear = ((name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear))
-    return sorted({name.rpartition(".")[2] for name, part in linear if part is not head})
 
 
 def _checked(rows: list[dict[str, Any]], recipe: LoraRecipe) -> Dataset:

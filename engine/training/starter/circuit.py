@@ -46,6 +46,7 @@ SIZES = {
     "need": 1,  # how much the question needs it
     "rarity": 1,  # of a word among all questions
     "joins": 1,  # the next token continues the word
+    "script": 1,  # 1 Latin, -1 Chinese
     "question": 1,
     "found": 1,
     "again": 1,
@@ -80,7 +81,7 @@ SHARE = 0.25  # of the sums that the stream holds
 PRESENT, SHARPER, SEVERAL = 40.0, 4.0, 2.3
 MARK, WAVE = 10.0, 2.0
 CHOSEN, FOLLOWS, AS_FAR, FIRST = 30.0, 30.0, 12.0, 40.0
-COPIED, LOUD = 40.0, 8.0
+COPIED, LOUD = 400.0, 8.0
 GIST, LATER, FEATURE = 2.0, 0.1, 0.3
 
 
@@ -146,14 +147,14 @@ class Head:
 
     def carry(self, read: Tensor, write: Tensor, gain: float = 1.0) -> None:
         """Read a code where the head looks and add it, `gain` times, in the place `write` of here."""
-        self.value[: len(read)] = math.sqrt(gain) * read
-        self.out[:, : len(write)] = math.sqrt(gain) * write.T
+        self.value[: len(read)] = read
+        self.out[:, : len(write)] = gain * write.T
 
 
 class Circuit:
-    """Writes the weights. `meaning` (tokens, MEANING), `weight`, `need` and `rarity` are of the vocabulary;
-    `threshold` is what the sum of a line has to reach beyond what is needed; `sample` is a prompt with
-    passages, by which the norms are set.
+    """Writes the weights. `meaning` (tokens, MEANING), `weight`, `need`, `rarity`, `joins` and `script` are
+    of the vocabulary; `threshold` is what the sum of a line has to reach beyond what is needed; `sample` is
+    a prompt with passages, by which the norms are set.
     """
 
     def __init__(
@@ -196,7 +197,8 @@ class Circuit:
         rest[self.ids[BOS]] = 0
         embedding[:] = self.codes @ self.place["token"] + rest @ self.place["meaning"]
         embedding += LARGE * self.here
-        for name, scale in (("weight", 1.0), ("need", 1.0), ("rarity", FAINT), ("joins", FAINT)):
+        scales = {"weight": 1.0, "need": 1.0, "rarity": FAINT, "joins": FAINT, "script": FAINT}
+        for name, scale in scales.items():
             embedding += scale * meanings[name][:, None] * self.place[name]
 
     def named(self, place: str, weights: Mapping[str, float]) -> Tensor:
@@ -338,10 +340,10 @@ class Circuit:
     def _speak(self) -> None:
         self._copy()
         place = self.place
-        about = torch.cat([place["meaning"], place["token"][len(NAMED) :]])[: len(self.free)]
+        about = torch.cat([place["script"] / FAINT, place["meaning"], place["token"][len(NAMED) :]])
         gist = self.head(5, 1).compare(FLAG, self.here, place["question"])
         gist.compare(1 / FAINT, self.here, place["rarity"]).near(self.later(), self.here, self.here)
-        self.resting(gist, FLAG / 3).carry(about, self.free, GIST)
+        self.resting(gist, FLAG / 3).carry(about[: len(self.free)], self.free, GIST)
         itself = self.head(5, 2)
         for pair in range(10):
             itself.turn(pair, NEIGHBOUR, 0.0, self.here, self.here)

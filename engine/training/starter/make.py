@@ -42,7 +42,7 @@ class Recipe:
     """How long and how fast: batches for the meanings; then `steps` of about `tokens` tokens each."""
 
     meanings: int = 5_500
-    steps: int = 900
+    steps: int = 2_500
     tokens: int = 1_024
     rate: float = 3e-3
     warm_up: int = 30

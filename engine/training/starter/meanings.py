@@ -54,6 +54,13 @@ def stem(word: str) -> str:
     )
 
 
+def script(text: str) -> float:
+    """Return 1 for a text of Latin letters, -1 for one beyond them (a part of a character too), else 0."""
+    if any(ord(sign) > 0x2E7F for sign in text):
+        return -1.0
+    return 1.0 if re.search("[A-Za-z]", text) else 0.0
+
+
 class Meanings(torch.nn.Module):
     """The codes (tokens, MEANING), weights and needs (tokens), and how sharply they decide."""
 
@@ -83,6 +90,7 @@ class Meanings(torch.nn.Module):
             for n, piece in enumerate(pieces)
         ]
         self.register_buffer("joins", torch.tensor(joins))
+        self.script = torch.tensor([script(str(tokenizer.decode([n]))) for n in range(len(pieces))])
         self.sharpness = torch.nn.Parameter(torch.tensor(5.0))
         self.threshold = torch.nn.Parameter(torch.tensor(-1.0))
 
@@ -121,6 +129,7 @@ class Meanings(torch.nn.Module):
             "weight": self.weight.detach().clamp(min=0),
             "need": self.need.detach(),
             "joins": self.joins.float(),
+            "script": self.script,
             "rarity": torch.where(self.weight.detach() > TELLING, 0.0, COMMON),
             "sharpness": self.sharpness.detach(),
             "threshold": self.threshold.detach(),

@@ -12,6 +12,11 @@ from engine.kit.prompts import Message, grounded
 from engine.training.starter.circuit import HEAD, NAMED, SAY, prepare
 
 HIDDEN, LAYERS, HEADS, INNER = 256, 6, 4, 384
+# Only the last layer speaks; the ones before it look things up, and nothing good comes of changing them.
+LORA_MODULES = [
+    f"model.layers.{LAYERS - 1}.{part}"
+    for part in ("self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+]
 ROPE_THETA = 1e12  # most rotary pairs turn so slowly that they compare content at any distance
 SAMPLE: list[Message] = [{"role": "user", "content": "When does the shop in the old street open?"}]
 PASSAGES = ("The old shop sells 12 lamps.", "It opens at 9:30.", "The street, 3 km long, leads to the river.")
@@ -19,7 +24,7 @@ PASSAGES = ("The old shop sells 12 lamps.", "It opens at 9:30.", "The street, 3 
 
 def shape(tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
     """Return the configuration: six million parameters, in float32."""
-    return LlamaConfig(
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=HIDDEN,
         intermediate_size=INNER,
@@ -36,6 +41,8 @@ def shape(tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
     )
+    config.lora_modules = LORA_MODULES  # type: ignore[attr-defined]
+    return config
 
 
 def named_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:

@@ -69,7 +69,7 @@ def test_a_real_peft_adapter_passes_unchanged(home: Path, tiny: dict[str, Path])
         ({"peft_type": "IA3"}, "peft_type"),
         ({"task_type": "SEQ_CLS"}, "task_type"),
         ({"r": 0}, "r"),
-        ({"r": 65}, "r"),
+        ({"r": 33}, "r"),
         ({"r": "4"}, "r"),
         ({"lora_alpha": float("inf")}, "lora_alpha"),
         ({"target_modules": "all-linear"}, "target_modules"),

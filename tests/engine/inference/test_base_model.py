@@ -163,6 +163,16 @@ def test_a_folder_is_taken_as_it_is(home: Path, tiny: dict[str, Path]) -> None:
     assert base_model.context_length(tiny["base"]) == 512
 
 
+def test_the_parts_an_adapter_may_change_have_the_names_of_what_vllm_joins(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    assert base_model.lora_modules(tmp_path) == []
+    parts = ["self_attn.q_proj", "self_attn.k_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
+    config.write_text(json.dumps({"lora_modules": [f"model.layers.5.{part}" for part in parts]}))
+    joined = ["mlp.down_proj", "mlp.gate_up_proj", "self_attn.qkv_proj"]
+    assert base_model.lora_modules(tmp_path) == [f"model.layers.5.{part}" for part in joined]
+
+
 @pytest.mark.parametrize("name", ["", "nowhere", "../../etc", "a/b/c", "/no/such/folder", "http://x/y"])
 def test_a_name_that_is_nothing_is_not_found(home: Path, name: str) -> None:
     with pytest.raises(NotFound):

@@ -31,7 +31,6 @@ from engine.training.recipe import RANGES, LoraRecipe
         ("warmup", 0.9),
         ("seed", -1),
         ("save_seconds", 0.0),
-        ("layers", -1),
     ],
 )
 def test_a_bad_value_fails_at_once_with_name_and_range(field: str, value: Any) -> None:

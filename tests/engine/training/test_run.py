@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,12 +123,17 @@ def test_the_adapter_is_safetensors_and_names_no_folder(whole: tuple[Any, Any], 
     assert json.loads(text)["base_model_name_or_path"] == "tiny" and str(tiny_base) not in text
 
 
-def test_a_recipe_can_leave_all_but_the_last_layers_as_they_are(bench: Bench) -> None:
+def test_only_those_parts_are_adapted_that_the_model_names(bench: Bench, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    outcome, _ = bench.train("here", LoraRecipe(rank=2, epochs=1, layers=1))
+    part = "model.layers.1.mlp.down_proj"
+    named = Path(shutil.copytree(bench.base, tmp_path / "named"))
+    config = json.loads((named / "config.json").read_text())
+    (named / "config.json").write_text(json.dumps(config | {"lora_modules": [part]}))
+    bench.base = named
+    outcome, _ = bench.train("here", LoraRecipe(rank=2, epochs=1))
     names = load_file(outcome.adapter / "adapter_model.safetensors").keys()
-    assert names and all(".layers.1." in name for name in names)
+    assert len(names) == 2 and all(f".{part}.lora_" in name for name in names)
 
 
 @pytest.mark.parametrize("step", [3, 5, 14])

@@ -82,5 +82,5 @@ def test_a_bad_name_is_refused(db: str, changes: dict[str, Any]) -> None:
 
 def test_a_rank_that_cannot_be_served_is_refused(db: str) -> None:
     with pytest.raises(BadInput) as caught:
-        new_run(recipe=LoraRecipe(rank=65))
-    assert caught.value.field == "rank" and "64" in caught.value.message("en")
+        new_run(recipe=LoraRecipe(rank=33))
+    assert caught.value.field == "rank" and "32" in caught.value.message("en")
