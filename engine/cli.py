@@ -2,10 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import TaskID
 
 from engine.kit.errors import EngineError
 
@@ -38,6 +40,41 @@ def demo(
         sys.exit(str(error))
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
+
+
+@app.command()
+def upload(
+    files: Annotated[list[Path], typer.Argument(help="Documents to upload.")],
+    base: Annotated[str, typer.Option(help="Name or id of the knowledge base.")],
+    key: Annotated[
+        str,
+        typer.Option(envvar="MBE_API_KEY", help="API key; without one, this machine's starter developer."),
+    ] = "",
+) -> None:
+    """Upload documents in parts. After a cut, the same command sends only what is missing."""
+    from engine.demo.people import bars
+    from engine.sender import Sender
+
+    failed = False
+    with bars(Console(stderr=True)) as progress:
+        try:
+            sender = Sender(key)
+            base_id = sender.base_id(base)
+        except EngineError as error:
+            sys.exit(str(error))
+        for path in files:
+            task = progress.add_task(path.name, total=None, note="")
+
+            def seen(done: int, total: int, task: TaskID = task) -> None:
+                progress.update(task, completed=done, total=total)
+
+            try:
+                document = sender.send(path, base_id, seen)
+                progress.update(task, note=document["id"])
+            except (EngineError, OSError) as error:
+                failed = True
+                progress.update(task, note=str(error))
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from apps.gateway.routes import (
     market,
     openai,
     training,
+    uploads,
     wallet,
 )
 from engine.inference import state
@@ -24,7 +25,20 @@ def create_app() -> FastAPI:
     """Return the gateway as an ASGI application."""
     app = FastAPI(title="MBE Studio gateway", version="1", docs_url=None, redoc_url=None)
     errors.install(app)
-    for part in (openai, accounts, wallet, knowledge, datasets, training, market, arena, human_eval, jobs):
+    parts = (
+        openai,
+        accounts,
+        wallet,
+        uploads,
+        knowledge,
+        datasets,
+        training,
+        market,
+        arena,
+        human_eval,
+        jobs,
+    )
+    for part in parts:
         app.include_router(part.router)
 
     app.include_router(docs.router)

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(2, ge=1, le=64)
     job_heartbeat_timeout: float = Field(20.0, gt=0, description="A silent job is taken over after this.")
     upload_limit: int = Field(200 * 2**20, ge=1, description="Largest accepted file.")
+    upload_days: float = Field(7.0, gt=0, description="An upload that nobody goes on with is forgotten.")
+    storage_limit: int = Field(20 * 2**30, ge=1, description="Most bytes of documents a tenant may keep.")
     hold_timeout: float = Field(600.0, gt=0, description="An unsettled hold is released after this.")
     request_timeout: float = Field(120.0, gt=0, description="Longest time one answer may take.")
     gate_accuracy: float = Field(

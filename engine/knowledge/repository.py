@@ -112,6 +112,12 @@ def encoding(uow: Session, document_id: str) -> str:
     return uow.execute(query).scalar_one()
 
 
+def stored_bytes(uow: Session, tenant_id: str) -> int:
+    """Return the sizes of the tenant's documents together, in bytes."""
+    query = select(func.coalesce(func.sum(KnowledgeDocument.size), 0))
+    return int(uow.scalar(query.where(KnowledgeDocument.tenant_id == tenant_id)) or 0)
+
+
 def documents(uow: Session, base_id: str, tenant_id: str) -> list[DocumentView]:
     """Return a base's documents in the order in which they came."""
     query = (

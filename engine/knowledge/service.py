@@ -109,6 +109,27 @@ def add_document(
     return stored
 
 
+def expect_document(
+    uow: Session, base_id: str, tenant_id: str, filename: str, sha256: str
+) -> tuple[str, DocumentView | None]:
+    """Return the clean name of a file that is to come, and the document that has its content already.
+
+    Raises NotFound (base), and BadInput for a kind of file that cannot be read.
+    """
+    get_base(uow, base_id, tenant_id)
+    return clean_name(filename), repository.document_by_hash(uow, base_id, sha256)
+
+
+def get_document(uow: Session, document_id: str, tenant_id: str) -> DocumentView:
+    """Return a document of the tenant. Raises NotFound."""
+    return _document(uow, document_id, tenant_id)
+
+
+def stored_bytes(uow: Session, tenant_id: str) -> int:
+    """Return how many bytes of documents the tenant keeps."""
+    return repository.stored_bytes(uow, tenant_id)
+
+
 def documents(uow: Session, base_id: str, tenant_id: str) -> list[DocumentView]:
     """Return a base's documents in the order in which they came. Raises NotFound."""
     get_base(uow, base_id, tenant_id)
