@@ -17,6 +17,8 @@ from apps import front
 from apps.asgi import BodyLimit, Trace
 from apps.faces import Faces
 from apps.frame import PLACES
+from apps.gateway import errors
+from apps.gateway.routes import uploads
 from engine.kit import logs
 from engine.kit.errors import EngineError
 from engine.kit.process import supervised
@@ -54,8 +56,17 @@ def create_app() -> ASGIApp:
         return HTMLResponse(str(error.detail), error.status_code, error.headers)
 
     app.include_router(front.router)
+    app.mount("/api", upload_api())
     faces = Faces(app)
     return Trace(BodyLimit(faces, limit=settings().upload_limit))
+
+
+def upload_api() -> FastAPI:
+    """Return the gateway's upload routes for the pages: one port to forward, one sign-in."""
+    api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    errors.install(api)
+    api.include_router(uploads.router)
+    return api
 
 
 def main() -> None:

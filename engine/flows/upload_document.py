@@ -45,6 +45,14 @@ def status(person: Person, upload_id: str) -> UploadView:
         return uploads.get(uow, upload_id, person.tenant_id)
 
 
+def unfinished(person: Person, base_id: str) -> list[UploadView]:
+    """Return the uploads into a base that wait for more parts, oldest first. Raises NotFound (base)."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        knowledge.get_base(uow, base_id, person.tenant_id)
+        return uploads.unfinished(uow, base_id, person.tenant_id)
+
+
 def receive(person: Person, upload_id: str, number: int, data: bytes, sha256: str) -> UploadView:
     """Keep one part. Raises NotFound, BadInput (nothing is kept then), or Conflict."""
     upload = status(person, upload_id)

@@ -32,6 +32,14 @@ def on_its_way(uow: Session, tenant_id: str, subject_id: str, sha256: str) -> Up
     return uow.scalars(query).one_or_none()
 
 
+def unfinished(uow: Session, subject_id: str, tenant_id: str) -> Sequence[Upload]:
+    """Return the unfinished uploads to a subject, oldest first."""
+    query = select(Upload).where(
+        Upload.subject_id == subject_id, Upload.tenant_id == tenant_id, Upload.result_id.is_(None)
+    )
+    return uow.scalars(query.order_by(Upload.id)).all()
+
+
 def parts(uow: Session, upload_id: str) -> dict[int, str]:
     """Return the SHA-256 of each part that has arrived."""
     query = select(UploadPart.number, UploadPart.sha256).where(UploadPart.upload_id == upload_id)

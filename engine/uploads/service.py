@@ -69,6 +69,11 @@ def get(uow: Session, upload_id: str, tenant_id: str) -> UploadView:
     return _view(uow, _upload(uow, upload_id, tenant_id))
 
 
+def unfinished(uow: Session, subject_id: str, tenant_id: str) -> list[UploadView]:
+    """Return the uploads to a subject that wait for more parts, oldest first."""
+    return [_view(uow, upload) for upload in repository.unfinished(uow, subject_id, tenant_id)]
+
+
 def store_part(upload: UploadView, number: int, data: bytes, sha256: str) -> None:
     """Store the bytes of a part, outside of any transaction; `note_part` makes it count.
 

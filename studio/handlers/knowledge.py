@@ -1,14 +1,11 @@
 """The knowledge page: bases, their documents, preparing them, looking into them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from engine.accounts.schemas import Person
 from engine.flows import prepare_knowledge as flow
 from engine.jobs.schemas import JobView
-from engine.kit.errors import BadInput, EngineError
-from engine.kit.messages import t
+from engine.kit.errors import BadInput
 from engine.knowledge.schemas import BaseView
 from studio.views import knowledge as views
 
@@ -60,27 +57,6 @@ def detail(person: Person, base_id: str, language: str) -> Detail:
         job=job,
         ready=bool(documents) and not (job and job.state in flow.UNFINISHED),
     )
-
-
-def upload(person: Person, base_id: str, files: Sequence[Path], language: str) -> str:
-    """Store each file by itself and return what became of each; the files given are deleted."""
-    flow.base(person, base_id)
-    known = {document.id for document in flow.documents(person, base_id)}
-    outcomes = []
-    for path in files:
-        try:
-            with path.open("rb") as source:
-                stored = flow.add_document(person, base_id, path.name, source)
-            outcomes.append((path.name, "repeated" if stored.id in known else "kept", stored.name))
-            known.add(stored.id)
-        except EngineError as error:
-            outcomes.append((path.name, "refused", error.message(language)))
-        except FileNotFoundError:
-            # Uploads lie under a name made from their content; somebody else's copy was just cleared.
-            outcomes.append((path.name, "refused", t("studio.upload_lost", language, name=path.name)))
-    for path in files:
-        path.unlink(missing_ok=True)
-    return views.upload_report(outcomes, language)
 
 
 def delete(person: Person, document_id: str, confirmed: bool) -> None:

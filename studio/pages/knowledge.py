@@ -1,6 +1,5 @@
 """Knowledge: bases, documents, preparing them, looking into them."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +11,8 @@ from engine.kit.errors import EngineError
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import knowledge as handlers
+from studio.uploader import CSS as UPLOADER_CSS
+from studio.uploader import uploader
 
 SUFFIXES = [".txt", ".md", ".markdown"]
 
@@ -23,6 +24,8 @@ def page(language: str) -> None:
 
 class KnowledgePage(StudioPage):
     """List and detail of knowledge bases."""
+
+    css = StudioPage.css + UPLOADER_CSS
 
     def build(self) -> None:
         with gr.Column() as listing:
@@ -48,16 +51,7 @@ class KnowledgePage(StudioPage):
         self.head = self.part(gr.HTML())
         gr.HTML(f"<h2>{self.t('documents')}</h2>")
         self.documents = self.part(gr.HTML())
-        self.files = self.part(
-            gr.File(
-                file_count="multiple",
-                file_types=SUFFIXES,
-                label=self.t("drop_documents"),
-                height=140,
-                elem_classes="mbe-drop",
-            )
-        )
-        self.report = self.part(gr.HTML())
+        self.files = uploader(self.language, SUFFIXES)
         with gr.Row(elem_classes="mbe-row"):
             self.prepare = self.part(gr.Button(self.t("prepare"), variant="primary", size="md"))
         self.job = self.part(JobBox(self.language))
@@ -86,7 +80,7 @@ class KnowledgePage(StudioPage):
     def wire(self, blocks: gr.Blocks) -> None:
         self.leads(self.on(self.create.click, self.creating, self.new.inputs, busy=[self.create]))
         self.leads(self.on(self.new.fields["name"].submit, self.creating, self.new.inputs))
-        self.on(self.files.upload, self.uploaded, [self.base_id, self.files], busy=[self.files])
+        self.on(self.files.change, self.tick, [self.base_id])
         self.on(self.prepare.click, self.preparing, [self.base_id], busy=[self.prepare])
         self.connect(self.job, self.tick, self.base_id)
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
@@ -125,15 +119,10 @@ class KnowledgePage(StudioPage):
             return {**self.new.refused(error), self.goto: ""}
         return {**self.new.cleared(), self.goto: access.address(self.language, base=base_id)}
 
-    def uploaded(self, base_id: str, files: list[str] | None, request: gr.Request) -> dict[Any, Any]:
-        person = person_of(request)
-        report = handlers.upload(person, base_id, [Path(name) for name in files or ()], self.language)
-        return {self.files: None, self.report: report, **self.shown(person, base_id)}
-
     def preparing(self, base_id: str, request: gr.Request) -> dict[Any, Any]:
         person = person_of(request)
         handlers.prepare(person, base_id)
-        return {self.report: "", **self.shown(person, base_id)}
+        return self.shown(person, base_id)
 
     def tick(self, base_id: str, request: gr.Request) -> dict[Any, Any]:
         return self.shown(person_of(request), base_id)

@@ -9,7 +9,6 @@ from engine.kit.messages import t
 from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
 
 STATE_TONES = {"stored": "calm", "chunked": "good", "failed": "bad"}
-UPLOAD_TONES = {"kept": "good", "repeated": "calm", "refused": "bad"}
 
 
 def _address(language: str, base_id: str) -> str:
@@ -89,15 +88,6 @@ def _state(document: DocumentView, language: str) -> Html:
     return Html(
         f'{shown.text}<br><span class="mbe-muted">{escape(t(document.error, language))}</span>', words
     )
-
-
-def upload_report(outcomes: Sequence[tuple[str, str, str]], language: str) -> str:
-    """Return one line for each file: (name, kept, repeated or refused, stored name or reason)."""
-    lines = []
-    for name, outcome, told in outcomes:
-        words = told if outcome == "refused" else t(f"studio.upload_{outcome}", language, name=name)
-        lines.append(f"<div>{cards.state(words, UPLOAD_TONES[outcome]).text}</div>")
-    return f'<div class="mbe-note" role="status">{"".join(lines)}</div>' if lines else ""
 
 
 def chunks(found: Sequence[ChunkView], page: int, pages: int, total: int, language: str) -> str:

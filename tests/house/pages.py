@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from playwright.sync_api import (
     Page,
     Playwright,
     expect,
+    sync_playwright,
 )
 
 from engine.kit.messages import t
@@ -108,6 +110,14 @@ class Walk:
         """Close every page."""
         while self.contexts:
             self.contexts.pop().close()
+
+
+@contextmanager
+def walking(house: House) -> Iterator[Walk]:
+    """Run a browser on a house, whose pages are given the time that two slow cores need."""
+    expect.set_options(timeout=PATIENT)
+    with sync_playwright() as playwright, chromium(playwright) as browser:
+        yield Walk(house, browser, mark=f"{time.time():.0f}")
 
 
 def balance(page: Page) -> Locator:

@@ -4,11 +4,10 @@ The parts follow one another but none needs another: what an earlier one did not
 """
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from engine.kit.messages import t
 from engine.kit.money import CREDIT, format_credits
@@ -18,12 +17,12 @@ from tests.house.pages import (
     Walk,
     balance,
     button,
-    chromium,
     figure,
     heading,
     job_card,
     text_field,
     tile,
+    walking,
 )
 
 pytestmark = pytest.mark.browser
@@ -49,9 +48,8 @@ def words(key: str, **facts: object) -> str:
 
 @pytest.fixture(scope="module")
 def walk(house: House, telling: object) -> Iterator[Walk]:
-    expect.set_options(timeout=PATIENT)
-    with sync_playwright() as playwright, chromium(playwright) as browser:
-        yield Walk(house, browser, mark=f"{time.time():.0f}")
+    with walking(house) as walk:
+        yield walk
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """The knowledge page: what it shows and does, without a browser."""
 
-from pathlib import Path
-
 import pytest
 
 from engine.accounts.schemas import Person
@@ -10,10 +8,8 @@ from engine.kit.errors import BadInput, Conflict, Forbidden, NotFound
 from studio.handlers import jobs, knowledge
 
 
-def put(folder: Path, name: str, text: str | bytes) -> Path:
-    path = folder / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
+def put(person: Person, base_id: str) -> None:
+    flow.add_document(person, base_id, "care.md", b"Dry the tent.")
 
 
 def test_the_list_begins_empty_and_then_links_each_base(dana: Person) -> None:
@@ -29,28 +25,10 @@ def test_a_base_without_a_name_is_refused_at_the_field(dana: Person) -> None:
     assert caught.value.field == "name"
 
 
-def test_each_file_is_reported_by_itself_and_its_upload_is_cleared(dana: Person, tmp_path: Path) -> None:
-    base_id = knowledge.create(dana, "Tents", "en")
-    files = [
-        put(tmp_path, "care.md", "# Care\n\nDry the tent."),
-        put(tmp_path, "again.md", "# Care\n\nDry the tent."),
-        put(tmp_path, "empty.txt", "  \n"),
-        put(tmp_path, "photo.png", b"\x89PNG"),
-        tmp_path / "vanished.txt",
-    ]
-    report = knowledge.upload(dana, base_id, files, "en")
-    assert "“care.md” is added." in report and "“again.md” holds the same text" in report
-    assert "“empty.txt” holds no text" in report and "“photo.png”" in report
-    assert "“vanished.txt” did not arrive" in report
-    detail = knowledge.detail(dana, base_id, "en")
-    assert [name for name, _ in detail.choices] == ["care.md"]
-    assert not any(path.exists() for path in files)
-
-
-def test_preparing_starts_a_job_that_can_be_paused_and_only_one(dana: Person, tmp_path: Path) -> None:
+def test_preparing_starts_a_job_that_can_be_paused_and_only_one(dana: Person) -> None:
     base_id = knowledge.create(dana, "Tents", "en")
     assert not knowledge.detail(dana, base_id, "en").ready
-    knowledge.upload(dana, base_id, [put(tmp_path, "care.md", "Dry the tent.")], "en")
+    put(dana, base_id)
     assert knowledge.detail(dana, base_id, "en").ready
     job = knowledge.prepare(dana, base_id)
     assert not knowledge.detail(dana, base_id, "en").ready
@@ -62,9 +40,9 @@ def test_preparing_starts_a_job_that_can_be_paused_and_only_one(dana: Person, tm
     assert knowledge.detail(dana, base_id, "en").ready
 
 
-def test_a_document_is_deleted_only_when_chosen_and_confirmed(dana: Person, tmp_path: Path) -> None:
+def test_a_document_is_deleted_only_when_chosen_and_confirmed(dana: Person) -> None:
     base_id = knowledge.create(dana, "Tents", "en")
-    knowledge.upload(dana, base_id, [put(tmp_path, "care.md", "Dry the tent.")], "en")
+    put(dana, base_id)
     document_id = knowledge.detail(dana, base_id, "en").choices[0][1]
     for chosen, confirmed, field in (("", True, "document"), (document_id, False, "confirmed")):
         with pytest.raises(BadInput) as caught:
@@ -87,15 +65,15 @@ def test_a_question_needs_words_and_a_prepared_base(dana: Person) -> None:
     assert "prepared" in knowledge.ask(dana, base_id, "How do I dry a tent?", "en")
 
 
-def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Person, tmp_path: Path) -> None:
+def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Person) -> None:
     base_id = knowledge.create(dana, "Tents", "en")
-    knowledge.upload(dana, base_id, [put(tmp_path, "care.md", "Dry the tent.")], "en")
+    put(dana, base_id)
     document_id = knowledge.detail(dana, base_id, "en").choices[0][1]
     job = knowledge.prepare(dana, base_id)
     with pytest.raises(NotFound):
         knowledge.detail(other, base_id, "en")
     with pytest.raises(NotFound):
-        knowledge.upload(other, base_id, [put(tmp_path, "x.md", "x")], "en")
+        put(other, base_id)
     with pytest.raises(NotFound):
         knowledge.delete(other, document_id, True)
     with pytest.raises(NotFound):

@@ -33,6 +33,12 @@ def status(upload_id: str, caller: Caller) -> UploadView:
     return flow.status(caller, upload_id)
 
 
+@router.get("/unfinished/{kb_id}")
+def unfinished(kb_id: str, caller: Caller) -> list[UploadView]:
+    """List the uploads into a base that wait for more parts."""
+    return flow.unfinished(caller, kb_id)
+
+
 @router.post("/complete/{upload_id}")
 def complete(upload_id: str, caller: Caller) -> DocumentView:
     """Make the document of the parts; asked again, the answer is the same document."""
