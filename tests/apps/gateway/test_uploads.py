@@ -82,6 +82,7 @@ def test_parts_in_any_order_and_twice_become_one_document(mine: Uploading) -> No
     assert document["sha256"] == sha(TEXT) and document["size"] == len(TEXT)
     assert mine.complete(upload).json() == document == mine.documents()[0]
     assert mine.status(upload)["state"] == "complete"
+    assert mine.http.get(f"{ROUTE}/unfinished/{mine.base}").json() == []
     assert blobs().keys("uploads") == []
 
 
@@ -90,6 +91,7 @@ def test_whoever_drops_the_file_again_goes_on_with_it(mine: Uploading) -> None:
     mine.send(first, 2)
     again = mine.begin(filename="renamed.txt").json()
     assert again["upload_id"] == first["upload_id"] and again["received"] == [2]
+    assert mine.http.get(f"{ROUTE}/unfinished/{mine.base}").json() == [again]
 
 
 def test_a_content_that_the_base_holds_is_complete_at_once(mine: Uploading) -> None:
@@ -184,6 +186,7 @@ def test_an_upload_of_another_tenant_is_not_found(mine: Uploading, gateway: Gate
     rival = Uploading(gateway(make_person("rival@example.com", "developer")), base=mine.base)
     assert rival.begin().status_code == 404
     assert rival.send(upload, 0).status_code == rival.complete(upload).status_code == 404
+    assert rival.http.get(f"{ROUTE}/unfinished/{mine.base}").status_code == 404
     for method, path in (("GET", f"{ROUTE}/status/"), ("DELETE", f"{ROUTE}/")):
         assert rival.http.request(method, path + upload["upload_id"]).status_code == 404
     assert mine.status(upload)["received"] == []
