@@ -8,6 +8,7 @@ from apps.gateway.routes import (
     accounts,
     arena,
     datasets,
+    embeddings,
     human_eval,
     jobs,
     knowledge,
@@ -27,6 +28,7 @@ def create_app() -> FastAPI:
     errors.install(app)
     parts = (
         openai,
+        embeddings,
         accounts,
         wallet,
         uploads,

@@ -167,6 +167,12 @@ def name_for(language: str) -> str:
     return "minilm" if language == "en" else "ngram"
 
 
+def offered() -> list[str]:
+    """Return the embedders that can be asked for by name: those that new bases get, and the packaged two."""
+    names = [name_for(language) for language in ("en", "zh")]
+    return list(dict.fromkeys([*names, "minilm", "ngram"]))
+
+
 def for_language(language: str) -> Embedder:
     """Return the embedder for texts in `language` ("en", "zh" or "mixed"). Raises NotReady."""
     return by_name(name_for(language))
