@@ -76,7 +76,7 @@ class LoraRecipe:
             )
         effort = order.index(name)
         if parameters < TINY:
-            steps = (150, 500, 1000)[effort]
+            steps = (200, 500, 1000)[effort]
             per_epoch = math.ceil(max(rows, 1) / 8)
             epochs = min((40, 80, 160)[effort], max((1, 2, 3)[effort], round(steps / per_epoch)))
             return cls(rank=32, alpha=64, learning_rate=8e-3, epochs=epochs)
