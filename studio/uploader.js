@@ -125,8 +125,14 @@ async function send(entry) {
   entry.done = upload.received.reduce((sum, n) =>
     sum + Math.min(upload.part_size, entry.size - n * upload.part_size), 0)
   show(entry, 'sending')
-  const worker = async () => { while (missing.length) await part(entry, upload, missing.shift()) }
+  let failure = null // of one part; those under way beside it arrive all the same
+  const worker = async () => {
+    while (missing.length && !failure) {
+      await part(entry, upload, missing.shift()).catch(error => { failure ??= error })
+    }
+  }
   await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker))
+  if (failure) throw failure
   await call('POST', `complete/${entry.id}`, { signal: entry.stop.signal })
   entry.done = entry.size
   show(entry, upload.state === 'complete' ? 'repeated' : 'kept')
@@ -140,7 +146,6 @@ async function work(entry) {
       return await send(entry)
     } catch (error) {
       if (stop.signal.aborted) return // paused or cancelled
-      stop.abort() // the other parts under way
       if (!(error instanceof Away)) return show(entry, 'refused', error.message)
     }
     show(entry, 'away')
