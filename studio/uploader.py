@@ -32,6 +32,7 @@ CSS = """
  border:1px solid var(--line);border-radius:8px;
  background:var(--paper);color:var(--ink);cursor:pointer}
 .mbe-up-line button[hidden]{display:none}
+@media(max-width:760px){.mbe-up-words{flex-basis:100%}}
 """
 
 
