@@ -159,7 +159,7 @@ async function work(entry) {
   }
 }
 
-async function next() {
+function next() {
   const busy = entries.filter(one => ['reading', 'sending', 'away'].includes(one.state)).length
   for (const entry of entries.filter(one => one.state === 'waiting').slice(0, Math.max(0, AT_ONCE - busy))) {
     show(entry, 'reading')

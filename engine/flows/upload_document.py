@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.kit.database import unit_of_work
-from engine.kit.errors import NotFound
+from engine.kit.errors import Conflict, NotFound
 from engine.kit.settings import settings
 from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import DocumentView
@@ -59,8 +59,13 @@ def receive(person: Person, upload_id: str, number: int, data: bytes, sha256: st
     if upload.state == "complete":
         return upload
     uploads.store_part(upload, number, data, sha256)
-    with unit_of_work() as uow:
-        return uploads.note_part(uow, upload_id, person.tenant_id, number, sha256)
+    try:
+        with unit_of_work() as uow:
+            return uploads.note_part(uow, upload_id, person.tenant_id, number, sha256)
+    except (NotFound, Conflict):
+        # Cancelled or completed while the part was on its way: nobody needs its bytes any more.
+        uploads.clear(upload_id)
+        raise
 
 
 def complete(person: Person, upload_id: str) -> DocumentView:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -50,11 +50,6 @@ def put_part(uow: Session, upload_id: str, number: int, sha256: str) -> None:
     """Note a part; the one that came last counts."""
     new = insert(UploadPart).values(upload_id=upload_id, number=number, sha256=sha256)
     uow.execute(new.on_conflict_do_update(index_elements=["upload_id", "number"], set_={"sha256": sha256}))
-
-
-def touch(uow: Session, upload_id: str, at: datetime) -> None:
-    """Note that an upload is alive."""
-    uow.execute(update(Upload).where(Upload.id == upload_id).values(touched_at=at))
 
 
 def reserved(uow: Session, tenant_id: str | None = None) -> int:

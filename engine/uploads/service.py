@@ -42,7 +42,9 @@ def begin(
     if size < 1:
         raise BadInput("uploads.empty", field="size", name=name)
     if size > settings().upload_limit:
-        raise TooLarge("uploads.too_large", field="size", name=name, limit=size_text(settings().upload_limit))
+        raise TooLarge(
+            "uploads.too_large", field="size", name=name, limit=_size_text(settings().upload_limit)
+        )
     repository.one_at_a_time(uow, tenant_id)
     found = repository.on_its_way(uow, tenant_id, subject_id, sha256)
     if found is None:
@@ -155,7 +157,7 @@ def expire(uow: Session) -> list[str]:
     return list(repository.delete_older(uow, now() - timedelta(days=settings().upload_days)))
 
 
-def size_text(size: int) -> str:
+def _size_text(size: int) -> str:
     """Return a size for people."""
     for unit, name in ((2**30, "GB"), (2**20, "MB"), (2**10, "KB")):
         if size >= unit:
@@ -169,9 +171,9 @@ def _make_room(uow: Session, tenant_id: str, name: str, size: int, stored: int) 
     if size > left:
         facts = {
             "name": name,
-            "size": size_text(size),
-            "left": size_text(max(left, 0)),
-            "most": size_text(most),
+            "size": _size_text(size),
+            "left": _size_text(max(left, 0)),
+            "most": _size_text(most),
         }
         raise TooLarge("uploads.no_share", field="size", **facts)
     if settings().blob_url:
@@ -179,7 +181,7 @@ def _make_room(uow: Session, tenant_id: str, name: str, size: int, stored: int) 
     # The parts and the file made of them lie side by side for a moment.
     free = shutil.disk_usage(settings().home).free - 2 * repository.reserved(uow)
     if 2 * size > free:
-        raise TooLarge("uploads.no_disk", field="size", name=name, size=size_text(size))
+        raise TooLarge("uploads.no_disk", field="size", name=name, size=_size_text(size))
 
 
 def _check_hash(sha256: str) -> None:

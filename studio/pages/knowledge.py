@@ -14,7 +14,7 @@ from studio.handlers import knowledge as handlers
 from studio.uploader import CSS as UPLOADER_CSS
 from studio.uploader import uploader
 
-SUFFIXES = [".txt", ".md", ".markdown"]
+SUFFIXES = [".txt", ".md"]
 
 
 def page(language: str) -> None:
