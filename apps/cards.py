@@ -120,6 +120,13 @@ def link(address: str, words: str) -> Html:
     return Html(f'<a href="{escape(address)}">{escape(words)}</a>', words)
 
 
+def outside_link(address: str, words: str) -> Html:
+    """Return a link to somebody else's page, which learns nothing of ours. It must be http or https."""
+    return Html(
+        f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(words)}</a>', words
+    )
+
+
 def muted(words: str) -> Html:
     """Return quiet words."""
     return Html(f'<span class="mbe-muted">{escape(words)}</span>', words)

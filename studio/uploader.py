@@ -1,5 +1,6 @@
 """The place where documents are dropped; the browser's part of it is uploader.js."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -36,7 +37,7 @@ CSS = """
 """
 
 
-def uploader(language: str, suffixes: list[str]) -> gr.HTML:
+def uploader(language: str, suffixes: Sequence[str]) -> gr.HTML:
     """Return the place; its `change` event tells that a document has arrived in the base of the address."""
     # The browser fills these in, as often as they change.
     later = {"name": "{name}", "share": "{share}"}

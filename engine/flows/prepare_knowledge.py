@@ -12,6 +12,7 @@ from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict
 from engine.knowledge import service as knowledge
+from engine.knowledge.fetching import fetch
 from engine.knowledge.retrieve import retrieve
 from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
 
@@ -68,6 +69,21 @@ def add_document(person: Person, base_id: str, filename: str, source: BinaryIO |
     with unit_of_work() as uow:
         return knowledge.add_document(
             uow, base_id=base_id, tenant_id=person.tenant_id, filename=filename, source=source
+        )
+
+
+def add_link(person: Person, base_id: str, link: str) -> DocumentView:
+    """Fetch a web page and store it as a document of a base. Raises NotFound, BadInput, TooLarge."""
+    base(person, base_id)
+    found = fetch(link)
+    with unit_of_work() as uow:
+        return knowledge.add_document(
+            uow,
+            base_id=base_id,
+            tenant_id=person.tenant_id,
+            filename=found.name,
+            source=found.data,
+            source_url=found.url,
         )
 
 

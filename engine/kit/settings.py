@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     upload_limit: int = Field(200 * 2**20, ge=1, description="Largest accepted file.")
     upload_days: float = Field(7.0, gt=0, description="An upload that nobody goes on with is forgotten.")
     storage_limit: int = Field(20 * 2**30, ge=1, description="Most bytes of documents a tenant may keep.")
+    fetch_private: bool = Field(False, description="Web links may lead into private networks.")
+    parse_seconds: float = Field(300.0, gt=0, description="Longest time that reading one file may take.")
+    parse_memory: int = Field(2 * 2**30, ge=2**20, description="Most memory that reading one file may take.")
     hold_timeout: float = Field(600.0, gt=0, description="An unsettled hold is released after this.")
     request_timeout: float = Field(120.0, gt=0, description="Longest time one answer may take.")
     gate_accuracy: float = Field(

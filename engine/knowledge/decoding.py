@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from engine.kit.errors import BadInput
 
-SUFFIXES = (".md", ".txt")
+TEXTS = (".md", ".txt")
+PARSED = (".csv", ".docx", ".htm", ".html", ".pdf", ".pptx", ".xlsx")
+SUFFIXES = (*TEXTS, *PARSED)
+_BEGINNINGS = {".pdf": b"%PDF-", ".docx": b"PK", ".pptx": b"PK", ".xlsx": b"PK"}
+_NEAR_THE_START = 1024  # bytes that may stand before the mark of a PDF
 NAME_LENGTH = 120
 
 
@@ -30,6 +34,23 @@ def clean_name(filename: str) -> str:
         shown = name[:80] or "?"
         raise BadInput("knowledge.bad_suffix", field="file", name=shown, accepted=", ".join(SUFFIXES))
     return f"{stem[: NAME_LENGTH - len(suffix) - 1]}.{suffix}"
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a clean name, with its dot, in lower case."""
+    return f".{name.rpartition('.')[2].lower()}"
+
+
+def check_kind(data: bytes, name: str) -> None:
+    """Raise BadInput unless `data` begins like the kind of file that `name` promises."""
+    suffix = suffix_of(name)
+    if not data.strip():
+        raise BadInput("knowledge.empty_file", field="file", name=name)
+    if suffix == ".csv":
+        decode(data, name)
+    mark = _BEGINNINGS.get(suffix, b"")
+    if mark not in data[: _NEAR_THE_START if suffix == ".pdf" else len(mark)]:
+        raise BadInput("knowledge.other_kind", field="file", name=name, suffix=suffix)
 
 
 def decode(data: bytes, name: str) -> Decoded:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.kit.clock import now
@@ -24,9 +25,12 @@ class KnowledgeBase(Base):
 
 
 class KnowledgeDocument(Base):
-    """An uploaded text. Its bytes are the blob `knowledge/<base_id>/<id>`, decoded by `encoding`.
+    """An uploaded file. Its bytes are the blob `knowledge/<base_id>/<id>`, a text in `encoding`.
 
-    `state` is stored, chunked or failed; `error` is the catalog key of what went wrong.
+    Where `encoding` is empty, a parser makes the text: the blob `knowledge/<base_id>/<id>.text`, with
+    the offsets at which its pages begin in `page_starts`. `characters` is 0 until then. `source_url`
+    is the link it was fetched from. `state` is stored, chunked or failed; `error` is the catalog key of
+    what went wrong.
     """
 
     __tablename__ = "knowledge_documents"
@@ -40,13 +44,15 @@ class KnowledgeDocument(Base):
     characters: Mapped[int]
     encoding: Mapped[str]
     sha256: Mapped[str]
+    page_starts: Mapped[list[int] | None] = mapped_column(JSONB, default=None)
+    source_url: Mapped[str | None] = mapped_column(default=None)
     state: Mapped[str] = mapped_column(default="stored")
     error: Mapped[str | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class KnowledgeChunk(Base):
-    """A passage of a document: `text` is the document's characters from `start` to `end`.
+    """A passage of a document: `text` is the document's characters from `start` to `end`, on `page`.
 
     `id` follows from the document's hash, the offsets and the text, so the same document gives the
     same ids in every base; the base completes the key. `content_hash` covers all that is embedded;
@@ -67,6 +73,7 @@ class KnowledgeChunk(Base):
     start: Mapped[int]
     end: Mapped[int]
     heading: Mapped[str]
+    page: Mapped[int | None] = mapped_column(default=None)
     content_hash: Mapped[str]
     indexed_hash: Mapped[str | None] = mapped_column(default=None)
     indexed_by: Mapped[str | None] = mapped_column(default=None)

@@ -112,6 +112,25 @@ def encoding(uow: Session, document_id: str) -> str:
     return uow.execute(query).scalar_one()
 
 
+def is_parsed(uow: Session, document_id: str) -> bool:
+    """Return whether a document's text is there; a kind that a parser reads has none at first."""
+    query = select(KnowledgeDocument.encoding, KnowledgeDocument.characters)
+    row = uow.execute(query.where(KnowledgeDocument.id == document_id)).one()
+    return bool(row.encoding or row.characters)
+
+
+def page_starts(uow: Session, document_id: str) -> list[int] | None:
+    """Return the offsets at which the pages of a document begin, None where it has no pages."""
+    query = select(KnowledgeDocument.page_starts).where(KnowledgeDocument.id == document_id)
+    return uow.execute(query).scalar_one()
+
+
+def set_parsed(uow: Session, document_id: str, characters: int, page_starts: list[int] | None) -> None:
+    """Record that a parser has made the text of a document."""
+    query = update(KnowledgeDocument).where(KnowledgeDocument.id == document_id)
+    uow.execute(query.values(characters=characters, page_starts=page_starts))
+
+
 def stored_bytes(uow: Session, tenant_id: str) -> int:
     """Return the sizes of the tenant's documents together, in bytes."""
     query = select(func.coalesce(func.sum(KnowledgeDocument.size), 0))
@@ -129,9 +148,9 @@ def documents(uow: Session, base_id: str, tenant_id: str) -> list[DocumentView]:
 
 
 def unchunked(uow: Session, base_id: str, tenant_id: str) -> list[tuple[str, int]]:
-    """Return (id, characters) of the documents that still have to be cut, in order."""
+    """Return (id, size in bytes) of the documents that still have to be cut, in order."""
     query = (
-        select(KnowledgeDocument.id, KnowledgeDocument.characters)
+        select(KnowledgeDocument.id, KnowledgeDocument.size)
         .where(
             KnowledgeDocument.base_id == base_id,
             KnowledgeDocument.tenant_id == tenant_id,
@@ -139,7 +158,7 @@ def unchunked(uow: Session, base_id: str, tenant_id: str) -> list[tuple[str, int
         )
         .order_by(KnowledgeDocument.id)
     )
-    return [(row.id, row.characters) for row in uow.execute(query)]
+    return [(row.id, row.size) for row in uow.execute(query)]
 
 
 def set_state(uow: Session, document_id: str, state: str, error: str | None = None) -> None:

@@ -29,7 +29,7 @@ class BaseView(_View):
 
 
 class DocumentView(_View):
-    """An uploaded text; `size` in bytes, `error` a catalog key when `state` is failed."""
+    """An uploaded file; `size` in bytes, `error` a catalog key when `state` is failed."""
 
     id: str
     base_id: str
@@ -39,11 +39,12 @@ class DocumentView(_View):
     state: DocumentState
     chunks: int
     error: str | None
+    source_url: str | None = None
     created_at: datetime
 
 
 class ChunkView(_View):
-    """A chunk with its exact place: `document_text[start:end] == text`."""
+    """A chunk with its exact place: `document_text[start:end] == text`; `page` counts from 1."""
 
     id: str
     document_id: str
@@ -53,19 +54,22 @@ class ChunkView(_View):
     start: int
     end: int
     heading: str
+    page: int | None = None
 
 
 class Passage(_View):
     """A chunk found for a question, best first.
 
     `score` orders the passages; `cosine` is the similarity of question and passage (-1 to 1);
-    `lexical` is the share of the question's telling words found in the passage (0 to 1).
+    `lexical` is the share of the question's telling words found in the passage (0 to 1). `page` counts
+    from 1, None where the document has no pages.
     """
 
     chunk_id: str
     document_id: str
     document_name: str
     heading: str
+    page: int | None = None
     text: str
     start: int
     end: int

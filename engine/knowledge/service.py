@@ -14,7 +14,7 @@ from engine.kit.ids import new_id
 from engine.kit.logs import logger
 from engine.kit.settings import settings
 from engine.knowledge import embedding, index, repository
-from engine.knowledge.decoding import clean_name, decode
+from engine.knowledge.decoding import PARSED, Decoded, check_kind, clean_name, decode, suffix_of
 from engine.knowledge.models import KnowledgeBase
 from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
 
@@ -25,6 +25,11 @@ _PIECE = 1 << 20
 def blob_key(base_id: str, document_id: str) -> str:
     """Return where a document's bytes lie in the object store."""
     return f"knowledge/{base_id}/{document_id}"
+
+
+def text_key(base_id: str, document_id: str) -> str:
+    """Return where the text that a parser made of a document lies in the object store."""
+    return f"{blob_key(base_id, document_id)}.text"
 
 
 def create_base(uow: Session, *, person_id: str, tenant_id: str, name: str, language: str) -> BaseView:
@@ -75,18 +80,25 @@ def delete_base(uow: Session, base_id: str, tenant_id: str) -> None:
 
 
 def add_document(
-    uow: Session, *, base_id: str, tenant_id: str, filename: str, source: BinaryIO | bytes
+    uow: Session,
+    *,
+    base_id: str,
+    tenant_id: str,
+    filename: str,
+    source: BinaryIO | bytes,
+    source_url: str | None = None,
 ) -> DocumentView:
-    """Store a text in a base; the same content twice is the same document.
+    """Store a file in a base; the same content twice is the same document.
 
-    Accepts .txt and .md in UTF-8, UTF-16 with BOM or GB 18030. Only the clean base name of
-    `filename` is kept, for display. Raises NotFound (base), BadInput (kind of file, encoding, no
-    text) and TooLarge; nothing is stored then, and a file over the limit is not read to its end.
+    Accepts .txt, .md and .csv in UTF-8, UTF-16 with BOM or GB 18030, and the kinds of `parsers`, which
+    are read when the base is prepared. Only the clean base name of `filename` is kept, for display.
+    Raises NotFound (base), BadInput (kind of file, encoding, no text) and TooLarge; nothing is stored
+    then, and a file over the limit is not read to its end.
     """
     get_base(uow, base_id, tenant_id)
     name = clean_name(filename)
     data = _read(source, name)
-    decoded = decode(data, name)
+    decoded = _decoded(data, name)
     sha256 = hashlib.sha256(data).hexdigest()
     if known := repository.document_by_hash(uow, base_id, sha256):
         return known
@@ -100,6 +112,7 @@ def add_document(
         "characters": len(decoded.text),
         "encoding": decoded.encoding,
         "sha256": sha256,
+        "source_url": source_url,
     }
     if repository.insert_document(uow, values):
         blobs().put(blob_key(base_id, document_id), data)
@@ -144,16 +157,19 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
 
     def clear() -> None:
         index.remove(document.base_id, ids)
-        blobs().delete(blob_key(document.base_id, document_id))
+        for key in (blob_key, text_key):
+            blobs().delete(key(document.base_id, document_id))
 
     _after_commit(uow, clear)
 
 
 def document_text(uow: Session, document_id: str, tenant_id: str) -> str:
-    """Return the whole text that chunk offsets point into. Raises NotFound."""
+    """Return the whole text that chunk offsets point into. Raises NotFound, also while it is not parsed."""
     document = _document(uow, document_id, tenant_id)
-    data = blobs().read(blob_key(document.base_id, document_id))
-    return data.decode(repository.encoding(uow, document_id))
+    encoding = repository.encoding(uow, document_id)
+    if encoding:
+        return blobs().read(blob_key(document.base_id, document_id)).decode(encoding)
+    return blobs().read(text_key(document.base_id, document_id)).decode()
 
 
 def chunks(uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0) -> list[ChunkView]:
@@ -167,6 +183,14 @@ def _document(uow: Session, document_id: str, tenant_id: str) -> DocumentView:
     if found is None:
         raise NotFound("knowledge.unknown_document", field="document_id")
     return found
+
+
+def _decoded(data: bytes, name: str) -> Decoded:
+    """Return the text of `data`; a kind that a parser reads has none yet, and no encoding."""
+    if suffix_of(name) in PARSED:
+        check_kind(data, name)
+        return Decoded(text="", encoding="")
+    return decode(data, name)
 
 
 def _read(source: BinaryIO | bytes, name: str) -> bytes:

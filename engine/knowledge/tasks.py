@@ -5,14 +5,18 @@ or skip what is there, and PostgreSQL records what is done. One of them at a tim
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from engine.kit.blobs import blobs
 from engine.kit.database import engine, unit_of_work
-from engine.kit.errors import EngineError
+from engine.kit.errors import BadInput, EngineError
 from engine.knowledge import embedding, index, repository, service
 from engine.knowledge.chunking import Piece, chunk_id, content_hash, search_text, split
+from engine.knowledge.decoding import suffix_of
+from engine.knowledge.parsing import parse
 from engine.knowledge.schemas import DocumentView
 
 CHUNK_KIND = "knowledge.chunk"
@@ -53,9 +57,9 @@ class JobContext(Protocol):
 
 
 def chunk_job(ctx: JobContext) -> dict[str, Any]:
-    """Cut every document of the base that is not cut yet.
+    """Read and cut every document of the base that is not cut yet.
 
-    Progress counts characters. Result: {"documents", "chunks", "failed"} of this attempt. A
+    Progress counts bytes. Result: {"documents", "chunks", "failed"} of this attempt. A
     document whose text cannot be read is marked failed, and the others go on. Raises NotFound.
     """
     base_id, tenant_id = ctx.params["base_id"], ctx.params["tenant_id"]
@@ -64,26 +68,29 @@ def chunk_job(ctx: JobContext) -> dict[str, Any]:
             service.get_base(uow, base_id, tenant_id)
             pending = repository.unchunked(uow, base_id, tenant_id)
         saved = ctx.checkpoint or {}
-        done = int(saved.get("characters", 0))
-        total = done + sum(characters for _, characters in pending)
+        done = int(saved.get("bytes", 0))
+        total = done + sum(size for _, size in pending)
         result = {"documents": 0, "chunks": 0, "failed": 0}
-        for document_id, characters in pending:
+        for document_id, size in pending:
             written = int(saved["written"]) if saved.get("document_id") == document_id else 0
-            made = _chunk_document(ctx, tenant_id, document_id, written, (done, total))
-            done += characters
+            made = _chunk_document(ctx, tenant_id, document_id, written, (done, size, total))
+            done += size
             result["documents" if made is not None else "failed"] += 1
             result["chunks"] += made or 0
-            ctx.save_checkpoint({"document_id": None, "written": 0, "characters": done})
+            ctx.save_checkpoint({"document_id": None, "written": 0, "bytes": done})
             ctx.report(done=done, total=total)
             ctx.check_stop()
     return result
 
 
 def _chunk_document(
-    ctx: JobContext, tenant_id: str, document_id: str, written: int, progress: tuple[int, int]
+    ctx: JobContext, tenant_id: str, document_id: str, written: int, progress: tuple[int, int, int]
 ) -> int | None:
-    """Cut one document from its chunk `written` on; returns the chunks made, None if it failed."""
-    done, total = progress
+    """Cut one document from its chunk `written` on; returns the chunks made, None if it failed.
+
+    `progress` are the bytes done before it, its own, and all.
+    """
+    done, size, total = progress
     with unit_of_work() as uow:
         document = repository.document(uow, document_id, tenant_id)
         if document is None:
@@ -91,11 +98,14 @@ def _chunk_document(
         if not written:
             repository.delete_chunks(uow, document_id)
     try:
+        _parse_document(ctx, document)
         with unit_of_work() as uow:
             text = service.document_text(uow, document_id, tenant_id)
-    except (EngineError, UnicodeDecodeError):
+            page_starts = repository.page_starts(uow, document_id)
+    except (EngineError, UnicodeDecodeError) as error:
+        reason = error.key if isinstance(error, BadInput) else "knowledge.lost_text"
         with unit_of_work() as uow:
-            repository.set_state(uow, document_id, "failed", "knowledge.lost_text")
+            repository.set_state(uow, document_id, "failed", reason)
         return None
     pieces = split(text)
     for start in range(written, len(pieces), CHUNKS_PER_CHECKPOINT):
@@ -103,17 +113,34 @@ def _chunk_document(
         with unit_of_work() as uow:
             if not repository.hold_document(uow, document_id):
                 return 0
-            repository.insert_chunks(uow, _rows(document, tenant_id, batch, start))
+            repository.insert_chunks(uow, _rows(document, tenant_id, batch, start, page_starts))
         reached = start + len(batch)
-        ctx.save_checkpoint({"document_id": document_id, "written": reached, "characters": done})
-        ctx.report(done=done + batch[-1].end, total=total, message=f"{document.name} {reached}/{len(pieces)}")
+        ctx.save_checkpoint({"document_id": document_id, "written": reached, "bytes": done})
+        now = done + size * batch[-1].end // len(text)
+        ctx.report(done=now, total=total, message=f"{document.name} {reached}/{len(pieces)}")
         ctx.check_stop()
     with unit_of_work() as uow:
         repository.set_state(uow, document_id, "chunked")
     return len(pieces) - written
 
 
-def _rows(document: DocumentView, tenant_id: str, pieces: list[Piece], first: int) -> list[dict[str, Any]]:
+def _parse_document(ctx: JobContext, document: DocumentView) -> None:
+    """Have a parser make the text of a document that is not one yet. Raises BadInput, NotFound."""
+    with unit_of_work() as uow:
+        if repository.is_parsed(uow, document.id):
+            return
+    ctx.report(message=document.name)
+    data = blobs().read(service.blob_key(document.base_id, document.id))
+    parsed = parse(data, suffix_of(document.name), ctx.check_stop)
+    with unit_of_work() as uow:
+        if repository.hold_document(uow, document.id):
+            blobs().put(service.text_key(document.base_id, document.id), parsed.text.encode())
+            repository.set_parsed(uow, document.id, len(parsed.text), parsed.page_starts)
+
+
+def _rows(
+    document: DocumentView, tenant_id: str, pieces: list[Piece], first: int, page_starts: list[int] | None
+) -> list[dict[str, Any]]:
     return [
         {
             "base_id": document.base_id,
@@ -125,6 +152,7 @@ def _rows(document: DocumentView, tenant_id: str, pieces: list[Piece], first: in
             "start": piece.start,
             "end": piece.end,
             "heading": piece.heading,
+            "page": bisect_right(page_starts, piece.start) if page_starts else None,
             "content_hash": content_hash(piece),
         }
         for n, piece in enumerate(pieces)

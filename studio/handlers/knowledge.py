@@ -6,6 +6,7 @@ from engine.accounts.schemas import Person
 from engine.flows import prepare_knowledge as flow
 from engine.jobs.schemas import JobView
 from engine.kit.errors import BadInput
+from engine.knowledge.decoding import SUFFIXES as SUFFIXES
 from engine.knowledge.schemas import BaseView
 from studio.views import knowledge as views
 
@@ -57,6 +58,11 @@ def detail(person: Person, base_id: str, language: str) -> Detail:
         job=job,
         ready=bool(documents) and not (job and job.state in flow.UNFINISHED),
     )
+
+
+def add_link(person: Person, base_id: str, link: str) -> str:
+    """Fetch a web page into a base and return its name. Raises BadInput naming the field."""
+    return flow.add_link(person, base_id, link or "").name
 
 
 def delete(person: Person, document_id: str, confirmed: bool) -> None:

@@ -14,8 +14,6 @@ from studio.handlers import knowledge as handlers
 from studio.uploader import CSS as UPLOADER_CSS
 from studio.uploader import uploader
 
-SUFFIXES = [".txt", ".md"]
-
 
 def page(language: str) -> None:
     """Put the page into the Blocks that is being built."""
@@ -51,7 +49,13 @@ class KnowledgePage(StudioPage):
         self.head = self.part(gr.HTML())
         gr.HTML(f"<h2>{self.t('documents')}</h2>")
         self.documents = self.part(gr.HTML())
-        self.files = uploader(self.language, SUFFIXES)
+        self.files = uploader(self.language, handlers.SUFFIXES)
+        link = gr.Textbox(
+            label=self.t("web_link"), info=self.t("web_link_info"), placeholder="https://", max_length=2000
+        )
+        self.linking = self.part(Form(self.language, link=link))
+        with gr.Row(elem_classes="mbe-row"):
+            self.fetch = gr.Button(self.t("fetch_link"), size="md")
         with gr.Row(elem_classes="mbe-row"):
             self.prepare = self.part(gr.Button(self.t("prepare"), variant="primary", size="md"))
         self.job = self.part(JobBox(self.language))
@@ -81,6 +85,8 @@ class KnowledgePage(StudioPage):
         self.leads(self.on(self.create.click, self.creating, self.new.inputs, busy=[self.create]))
         self.leads(self.on(self.new.fields["name"].submit, self.creating, self.new.inputs))
         self.on(self.files.change, self.tick, [self.base_id])
+        for event in (self.fetch.click, self.linking.fields["link"].submit):
+            self.on(event, self.fetching, [self.base_id, *self.linking.inputs], busy=[self.fetch])
         self.on(self.prepare.click, self.preparing, [self.base_id], busy=[self.prepare])
         self.connect(self.job, self.tick, self.base_id)
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
@@ -118,6 +124,14 @@ class KnowledgePage(StudioPage):
         except EngineError as error:
             return {**self.new.refused(error), self.goto: ""}
         return {**self.new.cleared(), self.goto: access.address(self.language, base=base_id)}
+
+    def fetching(self, base_id: str, link: str, request: gr.Request) -> dict[Any, Any]:
+        person = person_of(request)
+        try:
+            handlers.add_link(person, base_id, link)
+        except EngineError as error:
+            return self.linking.refused(error)
+        return {**self.shown(person, base_id), **self.linking.cleared(link={"value": ""})}
 
     def preparing(self, base_id: str, request: gr.Request) -> dict[Any, Any]:
         person = person_of(request)

@@ -69,7 +69,7 @@ def documents(found: Sequence[DocumentView], language: str) -> str:
     headers = [t(f"studio.{key}", language) for key in ("name", "size", "state", "chunks", "added")]
     rows: list[list[cards.Cell]] = [
         [
-            document.name,
+            _name(document),
             Html(cards.size(document.size), document.size),
             _state(document, language),
             document.chunks,
@@ -78,6 +78,12 @@ def documents(found: Sequence[DocumentView], language: str) -> str:
         for document in found
     ]
     return cards.table(headers, rows, t("studio.documents", language))
+
+
+def _name(document: DocumentView) -> cards.Cell:
+    if document.source_url is None:
+        return document.name
+    return cards.outside_link(document.source_url, document.name)
 
 
 def _state(document: DocumentView, language: str) -> Html:
@@ -96,12 +102,18 @@ def chunks(found: Sequence[ChunkView], page: int, pages: int, total: int, langua
         return cards.empty(t("studio.no_chunks", language))
     shown = "".join(
         f'<div class="mbe-card"><div class="mbe-muted">{chunk.ordinal + 1} · '
-        f"{escape(chunk.document_name)}{' · ' + escape(chunk.heading) if chunk.heading else ''}</div>"
+        f"{escape(chunk.document_name)}{_place(chunk.heading, chunk.page, language)}</div>"
         f'<div class="mbe-text">{escape(chunk.text)}</div></div>'
         for chunk in found
     )
     where = t("studio.page_of", language, page=page, pages=pages, total=f"{total:,}")
     return f'<div class="mbe-muted">{where}</div><div class="mbe-stack">{shown}</div>'
+
+
+def _place(heading: str, page: int | None, language: str) -> str:
+    """Return the page and the heading that a passage stands under, each after a dot."""
+    parts = [t("studio.page_number", language, page=page)] if page else []
+    return "".join(f" · {escape(part)}" for part in [*parts, heading] if part)
 
 
 def not_prepared(language: str) -> str:
@@ -115,7 +127,7 @@ def passages(found: Sequence[Passage], question: str, language: str) -> str:
         return cards.empty(t("studio.nothing_found", language))
     shown = "".join(
         f'<div class="mbe-card"><div class="mbe-job-top">'
-        f"<b>{n} · {escape(p.document_name)}{' · ' + escape(p.heading) if p.heading else ''}</b>"
+        f"<b>{n} · {escape(p.document_name)}{_place(p.heading, p.page, language)}</b>"
         f'<span class="mbe-muted mbe-num">{_scores(p, language)}</span></div>'
         f'<div class="mbe-text">{cards.marked(p.text, question)}</div></div>'
         for n, p in enumerate(found, 1)

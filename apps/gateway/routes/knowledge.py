@@ -20,6 +20,12 @@ class NewBase(BaseModel):
     language: str
 
 
+class Link(BaseModel):
+    """The address of a web page."""
+
+    link: str
+
+
 class Question(BaseModel):
     """What to look up."""
 
@@ -47,8 +53,14 @@ def base(kb_id: str, caller: Caller) -> BaseView:
 
 @router.post("/{kb_id}/documents", status_code=201)
 def add_document(kb_id: str, file: UploadFile, caller: Caller) -> DocumentView:
-    """Add one text or Markdown file."""
+    """Add one file."""
     return flow.add_document(caller, kb_id, file.filename or "", file.file)
+
+
+@router.post("/{kb_id}/links", status_code=201)
+def add_link(kb_id: str, given: Link, caller: Caller) -> DocumentView:
+    """Fetch a public web page, text, CSV file or PDF and add it."""
+    return flow.add_link(caller, kb_id, given.link)
 
 
 @router.get("/{kb_id}/documents")

@@ -58,11 +58,15 @@ def make_base(language: str = "zh", tenant_id: str = "t1", **files: str) -> Base
     return base
 
 
-def add(base: BaseView, filename: str, text: str) -> DocumentView:
+def add(base: BaseView, filename: str, text: str | bytes) -> DocumentView:
     """Add a document."""
     with unit_of_work() as uow:
         return service.add_document(
-            uow, base_id=base.id, tenant_id=base.tenant_id, filename=filename, source=text.encode()
+            uow,
+            base_id=base.id,
+            tenant_id=base.tenant_id,
+            filename=filename,
+            source=text.encode() if isinstance(text, str) else text,
         )
 
 

@@ -74,12 +74,12 @@ def test_a_file_without_text_is_refused(db: str, data: bytes) -> None:
     assert caught.value.key == "knowledge.empty_file"
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a", ".txt", "..\\..\\x.exe", "", "a.txt.zip", "../../etc/passwd"])
+@pytest.mark.parametrize("name", ["a.exe", "a", ".txt", "..\\..\\x.exe", "", "a.txt.zip", "../../etc/passwd"])
 def test_other_kinds_of_files_are_refused_naming_what_is_accepted(db: str, name: str) -> None:
     with pytest.raises(BadInput) as caught:
         add(new_base(), name, b"text")
     for language in ("en", "zh"):
-        assert ".md, .txt" in caught.value.message(language)
+        assert ".md, .txt, .csv, .docx" in caught.value.message(language)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,17 @@ def test_only_the_clean_base_name_is_kept_and_nothing_is_stored_by_it(db: str, g
     document = add(base, given, b"text")
     assert document.name == kept
     assert blobs().keys("knowledge") == [f"knowledge/{base.id}/{document.id}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.pdf", b"PK\x03\x04"), ("a.docx", b"%PDF-1.7"), ("a.xlsx", b"\xd0\xcf\x11\xe0"), ("a.pptx", b"text")],
+)
+def test_a_file_that_is_another_kind_inside_is_refused(db: str, name: str, data: bytes) -> None:
+    with pytest.raises(BadInput) as caught:
+        add(new_base(), name, data)
+    assert name in caught.value.message("en") and name in caught.value.message("zh")
+    assert blobs().keys("knowledge") == []
 
 
 def test_a_file_over_the_limit_is_refused_without_reading_it_all(

@@ -12,7 +12,9 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.kit.settings import settings
 from engine.knowledge import index, service, tasks
+from engine.knowledge.retrieve import retrieve
 from engine.knowledge.schemas import BaseView, ChunkView
+from tests.engine.knowledge import files
 from tests.engine.knowledge.fakes import Crash, FakeContext, add, make_base, prepare, view
 
 LONG = "\n\n".join(
@@ -47,7 +49,7 @@ def test_chunks_point_into_the_text_and_come_in_reading_order(db: str) -> None:
     written = [save["written"] for save in context.saved]
     assert written == [100, 200, 300, 400, 450, 0, 1, 0]
     done = [report["done"] for report in context.reports]
-    assert done == sorted(done) and done[-1] == context.reports[-1]["total"] == len(LONG) + len(SHORT)
+    assert done == sorted(done) and done[-1] == context.reports[-1]["total"] == len((LONG + SHORT).encode())
     assert tasks.chunk_job(FakeContext(base)) == {"documents": 0, "chunks": 0, "failed": 0}
 
 
@@ -139,6 +141,33 @@ def test_a_document_whose_bytes_are_lost_is_marked_and_the_others_go_on(db: str)
     with unit_of_work() as uow:
         states = {d.name: (d.state, d.error) for d in service.documents(uow, base.id, "t1")}
     assert states == {"short.md": ("chunked", None), "lost.md": ("failed", "knowledge.lost_text")}
+
+
+def test_documents_are_read_by_their_parsers_and_chunks_know_their_page(db: str) -> None:
+    base = make_base("mixed", short=SHORT)
+    handbook, deck = add(base, "Handbook.PDF", files.pdf()), add(base, "deck.pptx", files.slides())
+    prepare(base)
+    with unit_of_work() as uow:
+        texts = {d.id: service.document_text(uow, d.id, "t1") for d in service.documents(uow, base.id, "t1")}
+    chunks = all_chunks(base)
+    assert all(texts[c.document_id][c.start : c.end] == c.text for c in chunks)
+    assert {c.page for c in chunks if c.document_id == handbook.id} == {1, 2, 3}
+    assert {c.page for c in chunks if c.document_id == deck.id} == {1, 2}
+    assert {c.page for c in chunks if c.document_name == "short.md"} == {None}
+    found = retrieve([base.id], "t1", "压缩机保修几年？", limit=1)
+    assert (found[0].page, found[0].heading) == (2, "保修政策")
+    with unit_of_work() as uow:
+        service.delete_document(uow, handbook.id, "t1")
+    assert not [key for key in blobs().keys("knowledge") if handbook.id in key]
+
+
+def test_a_document_that_cannot_be_read_says_why_and_the_others_go_on(db: str) -> None:
+    base = make_base(short=SHORT)
+    add(base, "scan.pdf", files.scan())
+    assert tasks.chunk_job(FakeContext(base)) == {"documents": 1, "chunks": 1, "failed": 1}
+    with unit_of_work() as uow:
+        scan = service.documents(uow, base.id, "t1")[1]
+    assert (scan.state, scan.error) == ("failed", "knowledge.scanned_pdf")
 
 
 def test_another_embedder_replaces_the_vectors_only_when_all_are_there(

@@ -1,0 +1,84 @@
+"""Documents and links through the routes of a knowledge base."""
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from engine.accounts.schemas import Person
+from engine.kit.settings import settings
+from tests.engine.knowledge import files
+
+Gateway = Callable[[Person | None], TestClient]
+
+
+class Site(BaseHTTPRequestHandler):
+    """A web page on this machine."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(b"<h1>Opening hours</h1><p>We open at nine.</p>")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hours"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def http(gateway: Gateway, developer: Person) -> TestClient:
+    return gateway(developer)
+
+
+@pytest.fixture
+def base(http: TestClient) -> str:
+    return str(http.post("/admin/knowledge", json={"name": "B", "language": "en"}).json()["id"])
+
+
+def test_a_web_page_becomes_a_document_that_knows_its_address(
+    http: TestClient, base: str, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBE_FETCH_PRIVATE", "1")
+    settings.cache_clear()
+    for _ in range(2):
+        made = http.post(f"/admin/knowledge/{base}/links", json={"link": page})
+        assert made.status_code == 201, made.text
+        assert (made.json()["name"], made.json()["source_url"]) == ("127.0.0.1 hours.html", page)
+    assert len(http.get(f"/admin/knowledge/{base}/documents").json()) == 1
+
+
+def test_a_link_into_the_own_network_is_refused_and_nothing_stored(
+    http: TestClient, base: str, page: str
+) -> None:
+    refused = http.post(f"/admin/knowledge/{base}/links", json={"link": page})
+    assert refused.status_code == 400 and "public" in refused.json()["error"]["message"]
+    assert http.get(f"/admin/knowledge/{base}/documents").json() == []
+
+
+def test_a_link_into_another_persons_base_is_not_even_opened(
+    http: TestClient, base: str, gateway: Gateway, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support import make_person
+
+    monkeypatch.setattr("engine.flows.prepare_knowledge.fetch", lambda link: pytest.fail("opened"))
+    other = gateway(make_person("other@example.com", "developer"))
+    assert other.post(f"/admin/knowledge/{base}/links", json={"link": page}).status_code == 404
+
+
+def test_a_pdf_is_accepted_as_it_is(http: TestClient, base: str) -> None:
+    made = http.post(
+        f"/admin/knowledge/{base}/documents", files={"file": ("handbook.pdf", files.pdf(), "application/pdf")}
+    )
+    assert made.status_code == 201 and made.json()["state"] == "stored"
