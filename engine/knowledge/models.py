@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,7 +11,10 @@ from engine.kit.database import Base
 
 
 class KnowledgeBase(Base):
-    """A set of documents that experts may answer from. `embedder` names the vectors now in use."""
+    """A set of documents that experts may answer from. `embedder` names the vectors now in use.
+
+    `least_evidence` is the threshold below which it has no answer, where people had it calibrated.
+    """
 
     __tablename__ = "knowledge_bases"
 
@@ -21,6 +24,7 @@ class KnowledgeBase(Base):
     name: Mapped[str]
     language: Mapped[str]
     embedder: Mapped[str]
+    least_evidence: Mapped[float | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -56,7 +60,8 @@ class KnowledgeChunk(Base):
 
     `id` follows from the document's hash, the offsets and the text, so the same document gives the
     same ids in every base; the base completes the key. `content_hash` covers all that is embedded;
-    the chunk lacks its current vector while `indexed_hash`/`indexed_by` say otherwise.
+    the chunk lacks its current vector while `indexed_hash`/`indexed_by` say otherwise. A person may have
+    `edited` the text, which then differs from the document's, or taken the chunk out (`enabled`).
     """
 
     __tablename__ = "knowledge_chunks"
@@ -77,3 +82,47 @@ class KnowledgeChunk(Base):
     content_hash: Mapped[str]
     indexed_hash: Mapped[str | None] = mapped_column(default=None)
     indexed_by: Mapped[str | None] = mapped_column(default=None)
+    enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
+    edited: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class KnowledgeQuestion(Base):
+    """A question that a base is checked with, and the characters of a document that answer it.
+
+    A place in a document outlives every way of cutting it. Without one, nothing in the base answers.
+    """
+
+    __tablename__ = "knowledge_questions"
+    __table_args__ = (UniqueConstraint("base_id", "text"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"), index=True)
+    tenant_id: Mapped[str]
+    text: Mapped[str]
+    document_id: Mapped[str | None] = mapped_column(
+        ForeignKey("knowledge_documents.id", ondelete="CASCADE"), default=None
+    )
+    start: Mapped[int | None] = mapped_column(default=None)
+    end: Mapped[int | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class KnowledgeCheck(Base):
+    """What the questions of a base found at one time: shares from 0 to 1, with the threshold of then."""
+
+    __tablename__ = "knowledge_checks"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"), index=True)
+    tenant_id: Mapped[str]
+    embedder: Mapped[str]
+    chunks: Mapped[int]
+    answerable: Mapped[int]
+    unanswerable: Mapped[int]
+    recall_1: Mapped[float]
+    recall_5: Mapped[float]
+    mrr: Mapped[float]
+    least_evidence: Mapped[float]
+    refused_wrongly: Mapped[float | None]
+    refused_rightly: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
