@@ -14,7 +14,7 @@ def upgrade() -> None:
     """Add where pages begin, where a document was fetched from, and the page of a chunk."""
     op.add_column("knowledge_documents", sa.Column("page_starts", JSONB()))
     op.add_column("knowledge_documents", sa.Column("source_url", sa.String()))
-    op.add_column("knowledge_chunks", sa.Column("page", sa.Integer()))
+    op.add_column("knowledge_chunks", sa.Column("page", sa.BigInteger()))
 
 
 def downgrade() -> None:
