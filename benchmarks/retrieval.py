@@ -29,7 +29,7 @@ def searchers(base_id: str) -> dict[str, Callable[[str], list[tuple[str, str]]]]
     from engine.knowledge import embedding, index, repository, retrieve
 
     with unit_of_work() as uow:
-        embedder = repository.embedders(uow, [base_id], TENANT)[base_id]
+        embedder, _ = repository.searched(uow, [base_id], TENANT)[base_id]
     model = embedding.by_name(embedder)
     nothing = model.embed_query("")
 

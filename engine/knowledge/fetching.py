@@ -128,7 +128,11 @@ def _get(pool: httpcore.ConnectionPool, url: str, deadline: float) -> Fetched | 
     """Return what stands at `url`, or where it has moved to."""
     left = max(0.1, deadline - time.monotonic())
     seconds = {"connect": min(CONNECT_SECONDS, left), "read": min(CONNECT_SECONDS, left), "pool": left}
-    headers = {"User-Agent": "MBE-Studio", "Accept": ", ".join(KINDS), "Accept-Encoding": "identity"}
+    headers: dict[bytes | str, bytes | str] = {
+        "User-Agent": "MBE-Studio",
+        "Accept": ", ".join(KINDS),
+        "Accept-Encoding": "identity",
+    }
     with pool.stream("GET", url, headers=headers, extensions={"timeout": seconds}) as answer:
         named = {key.lower(): value.decode("latin-1") for key, value in answer.headers}
         if answer.status in _MOVED and named.get(b"location"):

@@ -7,8 +7,14 @@ from sqlalchemy import Connection, Row, ScalarSelect, Select, delete, func, sele
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from engine.knowledge.models import KnowledgeBase, KnowledgeChunk, KnowledgeDocument
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView
+from engine.knowledge.models import (
+    KnowledgeBase,
+    KnowledgeCheck,
+    KnowledgeChunk,
+    KnowledgeDocument,
+    KnowledgeQuestion,
+)
+from engine.knowledge.schemas import BaseView, CheckView, ChunkView, DocumentView, QuestionView
 
 
 def _count(model: type[Any], *conditions: Any) -> ScalarSelect[int]:
@@ -61,17 +67,24 @@ def bases(uow: Session, tenant_id: str) -> list[BaseView]:
     return [BaseView.model_validate(row) for row in uow.execute(query)]
 
 
-def embedders(uow: Session, base_ids: Iterable[str], tenant_id: str) -> dict[str, str]:
-    """Return the embedder of each of `base_ids` that belongs to the tenant."""
-    query = select(KnowledgeBase.id, KnowledgeBase.embedder).where(
+def searched(uow: Session, base_ids: Iterable[str], tenant_id: str) -> dict[str, tuple[str, float | None]]:
+    """Return (embedder, calibrated threshold) of each of `base_ids` that belongs to the tenant."""
+    query = select(KnowledgeBase.id, KnowledgeBase.embedder, KnowledgeBase.least_evidence).where(
         KnowledgeBase.id.in_(base_ids), KnowledgeBase.tenant_id == tenant_id
     )
-    return {row.id: row.embedder for row in uow.execute(query)}
+    return {row.id: (row.embedder, row.least_evidence) for row in uow.execute(query)}
 
 
 def set_embedder(uow: Session, base_id: str, embedder: str) -> None:
-    """Point searches of a base at the vectors of another embedder."""
-    uow.execute(update(KnowledgeBase).where(KnowledgeBase.id == base_id).values(embedder=embedder))
+    """Point searches of a base at the vectors of another embedder, whose evidence is of another size."""
+    changed = update(KnowledgeBase).where(KnowledgeBase.id == base_id, KnowledgeBase.embedder != embedder)
+    uow.execute(changed.values(embedder=embedder, least_evidence=None))
+
+
+def set_least_evidence(uow: Session, base_id: str, tenant_id: str, least: float) -> None:
+    """Record the threshold that was calibrated for a base."""
+    query = update(KnowledgeBase).where(KnowledgeBase.id == base_id, KnowledgeBase.tenant_id == tenant_id)
+    uow.execute(query.values(least_evidence=least))
 
 
 def delete_base(uow: Session, base_id: str, tenant_id: str) -> bool:
@@ -286,3 +299,55 @@ def unlock(connection: Connection, base_id: str) -> None:
 
 def _lock_number(base_id: str) -> Any:
     return func.hashtextextended(f"knowledge:{base_id}", 0)
+
+
+def save_question(uow: Session, values: dict[str, Any]) -> None:
+    """Insert a question; one with the same text gets the new place."""
+    query = insert(KnowledgeQuestion).values(**values)
+    place = {name: values[name] for name in ("document_id", "start", "end")}
+    uow.execute(query.on_conflict_do_update(index_elements=["base_id", "text"], set_=place))
+
+
+def count_questions(uow: Session, base_id: str) -> int:
+    """Return how many questions a base has."""
+    query = select(func.count()).select_from(KnowledgeQuestion)
+    return uow.execute(query.where(KnowledgeQuestion.base_id == base_id)).scalar_one()
+
+
+def questions(uow: Session, base_id: str, tenant_id: str) -> list[QuestionView]:
+    """Return the questions of a base, oldest first."""
+    query = (
+        select(KnowledgeQuestion.__table__, KnowledgeDocument.name.label("document_name"))
+        .outerjoin(KnowledgeDocument, KnowledgeDocument.id == KnowledgeQuestion.document_id)
+        .where(KnowledgeQuestion.base_id == base_id, KnowledgeQuestion.tenant_id == tenant_id)
+        .order_by(KnowledgeQuestion.id)
+    )
+    return [QuestionView.model_validate(row) for row in uow.execute(query)]
+
+
+def delete_question(uow: Session, base_id: str, tenant_id: str, question_id: str) -> bool:
+    """Delete a question; False when the base has no such question."""
+    query = delete(KnowledgeQuestion).where(
+        KnowledgeQuestion.id == question_id,
+        KnowledgeQuestion.base_id == base_id,
+        KnowledgeQuestion.tenant_id == tenant_id,
+    )
+    return bool(uow.execute(query.returning(KnowledgeQuestion.id)).all())
+
+
+def add_check(uow: Session, values: dict[str, Any]) -> CheckView:
+    """Insert what a check found."""
+    made = KnowledgeCheck(**values)
+    uow.add(made)
+    uow.flush()
+    return CheckView.model_validate(made)
+
+
+def checks(uow: Session, base_id: str, tenant_id: str) -> list[CheckView]:
+    """Return what the checks of a base found, oldest first."""
+    query = (
+        select(KnowledgeCheck)
+        .where(KnowledgeCheck.base_id == base_id, KnowledgeCheck.tenant_id == tenant_id)
+        .order_by(KnowledgeCheck.id)
+    )
+    return [CheckView.model_validate(each) for each in uow.scalars(query)]

@@ -9,7 +9,9 @@ from engine.knowledge import embedding, index, lexical, repository
 from engine.knowledge.chunking import search_text
 from engine.knowledge.schemas import ChunkView, Passage
 
+LIMIT = 4  # passages that a model is given
 LEG_LIMIT = 50
+SHOWN = {"document_id", "document_name", "heading", "page", "text", "start", "end"}
 RRF_CONSTANT = 60  # Cormack, Clarke and Buettcher, "Reciprocal rank fusion", 2009
 LONGEST_QUESTION = 1_000
 
@@ -34,6 +36,14 @@ EVIDENCE_OF_MODELS = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
+class Legs:
+    """What the two searches found, each best first."""
+
+    words: list[index.Hit]
+    near: list[index.Hit]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A chunk that some leg found.
 
@@ -48,7 +58,7 @@ class Candidate:
 
 
 def retrieve(
-    base_ids: Sequence[str], tenant_id: str, question: str, *, limit: int = 4, history: Sequence[str] = ()
+    base_ids: Sequence[str], tenant_id: str, question: str, *, limit: int = LIMIT, history: Sequence[str] = ()
 ) -> list[Passage]:
     """Return at most `limit` passages for a question, best first; [] when nothing is close enough.
 
@@ -58,17 +68,18 @@ def retrieve(
     embedding model cannot be loaded.
     """
     with unit_of_work() as uow:
-        names = repository.embedders(uow, base_ids, tenant_id)
-    if len(names) < len(set(base_ids)):
+        bases = repository.searched(uow, base_ids, tenant_id)
+    if len(bases) < len(set(base_ids)):
         raise NotFound("knowledge.unknown_base", field="base_id")
     wanted = standalone(question, history)
     if not wanted.strip():
         return []
     candidates: dict[str, Candidate] = {}
-    for base_id, name in names.items():
-        candidates |= _candidates(base_id, tenant_id, name, wanted)
+    for base_id, (embedder, calibrated) in bases.items():
+        found = legs(base_id, tenant_id, embedder, wanted)
+        candidates |= fused(found, least_evidence(embedder, calibrated))
     with unit_of_work() as uow:
-        chunks = repository.chunks_by_id(uow, names, tenant_id, candidates)
+        chunks = repository.chunks_by_id(uow, bases, tenant_id, candidates)
     return ranked(wanted, candidates, chunks)[:limit]
 
 
@@ -80,17 +91,28 @@ def standalone(question: str, history: Sequence[str]) -> str:
     return asked
 
 
-def _candidates(base_id: str, tenant_id: str, embedder: str, question: str) -> dict[str, Candidate]:
+def least_evidence(embedder: str, calibrated: float | None = None) -> float:
+    """Return the evidence that a base's best passage must have: its own threshold, or its embedder's."""
+    return EVIDENCE.get(embedder, EVIDENCE_OF_MODELS) if calibrated is None else calibrated
+
+
+def legs(base_id: str, tenant_id: str, embedder: str, question: str) -> Legs:
+    """Return what full-text search and the vectors of one base find for a question. Raises NotReady."""
     vector = embedding.by_name(embedder).embed_query(question)
-    words = index.full_text(base_id, tenant_id, embedder, text=question, vector=vector, limit=LEG_LIMIT)
-    near = index.nearest(base_id, tenant_id, embedder, vector=vector, limit=LEG_LIMIT)
-    bm25 = {hit.chunk_id: hit.bm25 for hit in words}
-    cosines = {hit.chunk_id: hit.cosine for hit in (*words, *near)}
+    return Legs(
+        words=index.full_text(base_id, tenant_id, embedder, text=question, vector=vector, limit=LEG_LIMIT),
+        near=index.nearest(base_id, tenant_id, embedder, vector=vector, limit=LEG_LIMIT),
+    )
+
+
+def fused(found: Legs, least: float) -> dict[str, Candidate]:
+    """Return the chunks of both legs with what each says of them; `least` is the evidence to ask for."""
+    bm25 = {hit.chunk_id: hit.bm25 for hit in found.words}
+    cosines = {hit.chunk_id: hit.cosine for hit in (*found.words, *found.near)}
     ranks = dict.fromkeys(cosines, 0.0)
-    for leg, weight in ((words, FULL_TEXT_RANK), (near, VECTOR_RANK)):
+    for leg, weight in ((found.words, FULL_TEXT_RANK), (found.near, VECTOR_RANK)):
         for rank, hit in enumerate(leg):
             ranks[hit.chunk_id] += weight * (RRF_CONSTANT + 1) / (RRF_CONSTANT + 1 + rank)
-    least = EVIDENCE.get(embedder, EVIDENCE_OF_MODELS)
     return {
         chunk_id: Candidate(ranks=ranks[chunk_id], bm25=bm25.get(chunk_id, 0.0), cosine=cosine, least=least)
         for chunk_id, cosine in cosines.items()
@@ -113,7 +135,7 @@ def ranked(question: str, candidates: dict[str, Candidate], chunks: dict[str, Ch
         if evidence < candidate.least / 2:
             continue
         relevance = RELATIVE_BM25 * candidate.bm25 / highest + LEXICAL * share + COSINE * candidate.cosine
-        fields = chunk.model_dump(exclude={"id", "ordinal"})
+        fields = chunk.model_dump(include=SHOWN)
         passages.append(
             Passage(
                 chunk_id=chunk.id,

@@ -22,6 +22,7 @@ class BaseView(_View):
     name: str
     language: BaseLanguage
     embedder: str
+    least_evidence: float | None = None
     documents: int
     chunks: int
     indexed_chunks: int
@@ -76,3 +77,49 @@ class Passage(_View):
     score: float
     cosine: float
     lexical: float
+
+
+class QuestionView(_View):
+    """A saved question; characters `start` to `end` of the document answer it. Without one, nothing does."""
+
+    id: str
+    text: str
+    document_id: str | None
+    document_name: str | None
+    start: int | None
+    end: int | None
+    created_at: datetime
+
+
+class CheckView(_View):
+    """What the saved questions found: shares from 0 to 1, None where no question could tell."""
+
+    id: str
+    embedder: str
+    chunks: int
+    answerable: int
+    unanswerable: int
+    recall_1: float
+    recall_5: float
+    mrr: float
+    least_evidence: float
+    refused_wrongly: float | None
+    refused_rightly: float | None
+    created_at: datetime
+
+
+class Trace(_View):
+    """How a question finds its passages, every list best first.
+
+    `words` pairs chunks with their BM25 score, `near` with their cosine. `fused` is both together as if
+    nothing were turned away; `used` are the ids of those that a model would be given. There is no answer
+    while `evidence`, that of the best passage, is below `least`.
+    """
+
+    question: str
+    words: list[tuple[ChunkView, float]]
+    near: list[tuple[ChunkView, float]]
+    fused: list[Passage]
+    used: list[str]
+    evidence: float
+    least: float

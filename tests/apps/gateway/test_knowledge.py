@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from engine.accounts.schemas import Person
 from engine.kit.settings import settings
+from engine.knowledge import tasks
 from tests.engine.knowledge import files
 
 Gateway = Callable[[Person | None], TestClient]
@@ -82,3 +84,29 @@ def test_a_pdf_is_accepted_as_it_is(http: TestClient, base: str) -> None:
         f"/admin/knowledge/{base}/documents", files={"file": ("handbook.pdf", files.pdf(), "application/pdf")}
     )
     assert made.status_code == 201 and made.json()["state"] == "stored"
+
+
+def test_a_question_is_traced_saved_and_checked(http: TestClient, developer: Person) -> None:
+    made = http.post("/admin/knowledge", json={"name": "Hilfe", "language": "zh"}).json()["id"]
+    at = f"/admin/knowledge/{made}"
+    http.post(f"{at}/documents", files={"file": ("a.md", "## 营业时间\n\n门店每天早上九点开门。".encode())})
+    context = SimpleNamespace(
+        params={"base_id": made, "tenant_id": developer.tenant_id},
+        checkpoint=None,
+        report=lambda **_: None,
+        save_checkpoint=lambda _: None,
+        check_stop=lambda: None,
+    )
+    tasks.chunk_job(context)
+    tasks.index_job(context)
+    found = http.post(f"{at}/trace", json={"question": "门店几点开门？"}).json()
+    assert found["used"] == [found["fused"][0]["chunk_id"]] and found["words"] and found["near"]
+    saved = http.post(f"{at}/questions", json={"question": "门店几点开门？", "chunk_id": found["used"][0]})
+    assert saved.status_code == 201 and saved.json()["document_name"] == "a.md"
+    check = http.post(f"{at}/checks")
+    assert check.status_code == 201 and check.json()["recall_1"] == 1.0
+    assert http.get(f"{at}/checks").json() == [check.json()]
+    assert http.post(f"{at}/calibration").status_code == 400
+    assert http.delete(f"{at}/questions/{saved.json()['id']}").json() == {"deleted": True}
+    assert http.get(f"{at}/questions").json() == []
+    assert http.post(f"{at}/trace", json={"question": " "}).status_code == 400
