@@ -86,13 +86,3 @@ def chunk_page(person: Person, base_id: str, page: int, language: str) -> ChunkP
     page = min(max(1, page), pages)
     chunks = flow.chunks(person, base_id, limit=PAGE, offset=(page - 1) * PAGE)
     return ChunkPage(html=views.chunks(chunks, page, pages, total, language), page=page, pages=pages)
-
-
-def ask(person: Person, base_id: str, question: str, language: str) -> str:
-    """Return the passages that a question finds, with their scores. Raises BadInput without a question."""
-    if not (question or "").strip():
-        raise BadInput("studio.ask_something", field="question")
-    base = flow.base(person, base_id)
-    if not base.indexed_chunks:
-        return views.not_prepared(language)
-    return views.passages(flow.search(person, base_id, question), question, language)

@@ -65,14 +65,6 @@ class KnowledgePage(StudioPage):
             self.deleting = self.part(Form(self.language, document=chosen, confirmed=confirmed))
             with gr.Row(elem_classes="mbe-row"):
                 self.delete = gr.Button(self.t("delete"), variant="stop", size="md")
-        gr.HTML(f"<h2>{self.t('try_question')}</h2><p class='mbe-muted'>{self.t('try_question_why')}</p>")
-        question = gr.Textbox(
-            label=self.t("question"), show_label=False, placeholder=self.t("question"), max_length=1000
-        )
-        self.asking = self.part(Form(self.language, question=question))
-        with gr.Row(elem_classes="mbe-row"):
-            self.ask = gr.Button(self.t("find_passages"), size="md")
-        self.found = self.part(gr.HTML())
         with gr.Accordion(self.t("look_at_chunks"), open=False) as browser:
             self.browser = browser
             self.chunks = self.part(gr.HTML())
@@ -90,8 +82,6 @@ class KnowledgePage(StudioPage):
         self.on(self.prepare.click, self.preparing, [self.base_id], busy=[self.prepare])
         self.connect(self.job, self.tick, self.base_id)
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
-        for event in (self.ask.click, self.asking.fields["question"].submit):
-            self.on(event, self.searching, [self.base_id, *self.asking.inputs], busy=[self.ask])
         place = [self.base_id, self.page_number]
         self.on(self.browser.expand, self.turned, place)
         self.on(self.back.click, self.turned_back, place, busy=[self.chunks])
@@ -154,13 +144,6 @@ class KnowledgePage(StudioPage):
         return updates | self.deleting.cleared(
             document={"choices": choices, "value": None}, confirmed={"value": False}
         )
-
-    def searching(self, base_id: str, question: str, request: gr.Request) -> dict[Any, Any]:
-        try:
-            found = handlers.ask(person_of(request), base_id, question, self.language)
-        except EngineError as error:
-            return self.asking.refused(error)
-        return {**self.asking.cleared(), self.found: found}
 
     def turned(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
         page = handlers.chunk_page(person_of(request), base_id, int(number or 1), self.language)

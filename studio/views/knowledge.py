@@ -6,7 +6,7 @@ from html import escape
 from apps import cards
 from apps.cards import Html
 from engine.kit.messages import t
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView
 
 STATE_TONES = {"stored": "calm", "chunked": "good", "failed": "bad"}
 
@@ -59,7 +59,17 @@ def head(base: BaseView, language: str) -> str:
         ]
     )
     back = t("studio.back_to_list", language)
-    return f'<a class="mbe-back" href="/{language}/studio/">← {back}</a><h1>{escape(base.name)}</h1>{counts}'
+    return (
+        f'<a class="mbe-back" href="/{language}/studio/">← {back}</a><h1>{escape(base.name)}</h1>{counts}'
+        f'<p class="mbe-ways">{_way("retrieval", "check_retrieval", base, language)}</p>'
+    )
+
+
+def _way(path: str, words: str, base: BaseView, language: str) -> str:
+    """Return the link to a page about this base."""
+    return (
+        f'<a href="/{language}/studio/{path}?base={escape(base.id)}">{t(f"studio.{words}", language)} →</a>'
+    )
 
 
 def documents(found: Sequence[DocumentView], language: str) -> str:
@@ -70,7 +80,7 @@ def documents(found: Sequence[DocumentView], language: str) -> str:
     rows: list[list[cards.Cell]] = [
         [
             _name(document),
-            Html(cards.size(document.size), document.size),
+            Html(f'<span class="mbe-num">{cards.size(document.size)}</span>', document.size),
             _state(document, language),
             document.chunks,
             cards.moment(document.created_at, language),
@@ -114,34 +124,3 @@ def _place(heading: str, page: int | None, language: str) -> str:
     """Return the page and the heading that a passage stands under, each after a dot."""
     parts = [t("studio.page_number", language, page=page)] if page else []
     return "".join(f" · {escape(part)}" for part in [*parts, heading] if part)
-
-
-def not_prepared(language: str) -> str:
-    """Return what stands where passages would, before the base is prepared."""
-    return cards.empty(t("studio.prepare_first", language))
-
-
-def passages(found: Sequence[Passage], question: str, language: str) -> str:
-    """Return what a question found, best first, with its words marked."""
-    if not found:
-        return cards.empty(t("studio.nothing_found", language))
-    shown = "".join(
-        f'<div class="mbe-card"><div class="mbe-job-top">'
-        f"<b>{n} · {escape(p.document_name)}{_place(p.heading, p.page, language)}</b>"
-        f'<span class="mbe-muted mbe-num">{_scores(p, language)}</span></div>'
-        f'<div class="mbe-text">{cards.marked(p.text, question)}</div></div>'
-        for n, p in enumerate(found, 1)
-    )
-    return f'<div class="mbe-stack">{shown}</div>'
-
-
-def _scores(passage: Passage, language: str) -> str:
-    return escape(
-        t(
-            "studio.scores",
-            language,
-            score=f"{passage.score:.2f}",
-            cosine=f"{passage.cosine:.2f}",
-            lexical=f"{passage.lexical:.0%}",
-        )
-    )

@@ -94,11 +94,16 @@ def test_a_developer_prepares_documents_and_finds_a_passage(walk: Walk) -> None:
     expect(tile(page, words("studio.indexed"))).not_to_have_text("0")
     assert figure(tile(page, words("studio.chunks")).inner_text()) > 0
 
-    text_field(page, words("studio.question")).fill("How long do returns take?")
-    button(page, words("studio.find_passages")).click()
-    passage = page.get_by_text(re.compile(rf"^1 · ({'|'.join(one.name for one in DOCUMENTS)})"))
-    expect(passage).to_be_visible()
+    page.get_by_role("link", name=re.compile(words("studio.check_retrieval"))).click()
+    question = f"How long do returns take? {walk.mark}"
+    text_field(page, words("studio.question")).fill(question)
+    button(page, words("studio.look_into_it")).click()
+    expect(page.get_by_text(words("studio.given")).first).to_be_visible()
     expect(page.locator("mark").first).to_be_visible()
+    button(page, words("studio.save_question")).click()
+    expect(page.get_by_role("link", name=question)).to_be_visible()
+    button(page, words("studio.run_check")).click()
+    expect(tile(page, words("studio.recall_1"))).to_have_text("100%")
 
 
 def test_a_developer_looks_at_a_dataset_and_imports_it(walk: Walk) -> None:

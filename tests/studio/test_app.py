@@ -11,7 +11,7 @@ from studio.handlers import access
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_studio_builds_with_a_page_for_each_tab_and_no_public_api(language: str) -> None:
     demo = app.build(language)
-    assert {page[0] for page in demo.pages} == set(access.PATHS)
+    assert {page[0] for page in demo.pages} == {*access.PATHS, *access.BELOW_KNOWLEDGE}
     assert all(fn.api_visibility != "public" for fn in demo.fns.values())
 
 

@@ -58,13 +58,6 @@ def test_pages_of_chunks_stay_within_what_there_is(dana: Person) -> None:
     assert (page.page, page.pages) == (1, 1) and "mbe-empty" in page.html
 
 
-def test_a_question_needs_words_and_a_prepared_base(dana: Person) -> None:
-    base_id = knowledge.create(dana, "Tents", "en")
-    with pytest.raises(BadInput):
-        knowledge.ask(dana, base_id, "  ", "en")
-    assert "prepared" in knowledge.ask(dana, base_id, "How do I dry a tent?", "en")
-
-
 def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Person) -> None:
     base_id = knowledge.create(dana, "Tents", "en")
     put(dana, base_id)

@@ -1,0 +1,79 @@
+"""The retrieval page: what it shows and does, without a browser."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from engine.accounts.schemas import Person
+from engine.flows import prepare_knowledge
+from engine.kit.errors import BadInput, NotFound
+from engine.knowledge import tasks
+from studio.handlers import knowledge, retrieval
+
+HELP = "## 营业时间\n\n门店每天早上九点开门。\n\n## 停车\n\n停车场前<两>小时免费。"
+
+
+@pytest.fixture
+def base_id(dana: Person) -> str:
+    """A base of Dana's that is ready to be asked."""
+    made = knowledge.create(dana, "Shop", "zh")
+    prepare_knowledge.add_document(dana, made, "help.md", HELP.encode())
+    context = SimpleNamespace(
+        params={"base_id": made, "tenant_id": dana.tenant_id},
+        checkpoint=None,
+        report=lambda **_: None,
+        save_checkpoint=lambda _: None,
+        check_stop=lambda: None,
+    )
+    tasks.chunk_job(context)
+    tasks.index_job(context)
+    return made
+
+
+def test_a_question_shows_its_way_and_offers_passages_as_its_answer(dana: Person, base_id: str) -> None:
+    looked = retrieval.look(dana, base_id, "门店几点开门？", "zh")
+    assert "提供给模型" in looked.html and "<mark>" in looked.html and "&lt;" in looked.html
+    words = dict((chunk_id, text) for text, chunk_id in looked.choices)
+    assert "九点" in words[looked.proposed] and retrieval.NONE in words
+
+
+def test_a_question_that_is_turned_away_is_proposed_as_one_without_an_answer(
+    dana: Person, base_id: str
+) -> None:
+    looked = retrieval.look(dana, base_id, "Who won the cup in 1966?", "en")
+    assert "no answer here" in looked.html and looked.proposed == retrieval.NONE
+
+
+def test_saved_questions_lead_to_what_they_find_and_checks_draw_a_curve(dana: Person, base_id: str) -> None:
+    empty = retrieval.overview(dana, base_id, "en")
+    assert "mbe-empty" in empty.result and "mbe-empty" in empty.questions and empty.curve is None
+    looked = retrieval.look(dana, base_id, "门店几点开门？", "zh")
+    with pytest.raises(BadInput) as caught:
+        retrieval.save(dana, base_id, "门店几点开门？", None)
+    assert caught.value.field == "answer"
+    retrieval.save(dana, base_id, "门店几点开门？", looked.proposed)
+    retrieval.save(dana, base_id, "能刷卡吗？", retrieval.NONE)
+    for _ in range(2):
+        assert retrieval.check(dana, base_id).recall_1 == 1.0
+    full = retrieval.overview(dana, base_id, "en")
+    assert "100%" in full.result and "help.md" in full.questions and "nowhere" in full.questions
+    assert f"retrieval?base={base_id}&amp;question=%E9%97%A8" in full.questions
+    assert full.curve is not None and len(full.curve.data) == 2
+    retrieval.delete(dana, base_id, full.choices[0][1])
+    assert [text for text, _ in retrieval.overview(dana, base_id, "en").choices] == ["能刷卡吗？"]
+    with pytest.raises(BadInput):
+        retrieval.delete(dana, base_id, None)
+    with pytest.raises(BadInput):
+        retrieval.calibrate(dana, base_id)
+
+
+def test_nobody_reaches_into_another_tenant(other: Person, base_id: str) -> None:
+    for act in (
+        lambda: retrieval.head(other, base_id, "en"),
+        lambda: retrieval.look(other, base_id, "开门？", "en"),
+        lambda: retrieval.save(other, base_id, "开门？", retrieval.NONE),
+        lambda: retrieval.overview(other, base_id, "en"),
+        lambda: retrieval.check(other, base_id),
+    ):
+        with pytest.raises(NotFound):
+            act()
