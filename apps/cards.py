@@ -308,14 +308,20 @@ def role_name(role: str, language: str) -> str:
     return t(f"cards.role_{role}", language) if role in ("user", "assistant", "system") else role
 
 
-def citations(passages: Sequence[Passage], question: str) -> str:
+def citations(passages: Sequence[Passage], question: str, language: str) -> str:
     """Return numbered chips; each opens its passage with the question's words marked."""
     chips = "".join(
-        f'<details class="mbe-cite"><summary>{n} · {escape(p.document_name)}</summary>'
+        f'<details class="mbe-cite"><summary>{n} · {escape(p.document_name)}'
+        f"{place(p.page, language)}</summary>"
         f'<div class="mbe-quote">{_heading(p.heading)}{marked(p.text, question)}</div></details>'
         for n, p in enumerate(passages, 1)
     )
     return f'<div class="mbe-cites">{chips}</div>' if chips else ""
+
+
+def place(page: int | None, language: str) -> str:
+    """Return the page of a passage after a dot; nothing where its document has no pages."""
+    return f" · {t('cards.page', language, page=page)}" if page else ""
 
 
 def _heading(heading: str) -> str:

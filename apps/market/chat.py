@@ -90,7 +90,7 @@ def foot(turn: Turn, language: str, *, busy: bool = False) -> str:
     """Return what stands under an answer: its passages as chips, and its cost."""
     if turn.role == "user":
         return ""
-    chips = views.chips(turn.passages, turn.content, busy)
+    chips = views.chips(turn.passages, turn.content, busy, language)
     return chips + (views.cost_line(turn.cost, turn.content, language) if turn.cost else "")
 
 

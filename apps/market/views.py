@@ -246,9 +246,9 @@ def snippets(name: str, question: str, base_url: str) -> list[tuple[str, str]]:
 # Under an answer
 
 
-def chips(passages: Sequence[Passage], answer: str, busy: bool) -> str:
+def chips(passages: Sequence[Passage], answer: str, busy: bool, language: str) -> str:
     """Return the passages as numbered chips, with the words marked that the finished answer took."""
-    return cards.citations(passages, "" if busy else answer)
+    return cards.citations(passages, "" if busy else answer, language)
 
 
 def finish(reason: str, language: str) -> str:

@@ -45,7 +45,7 @@ async def speak(
     async with aclosing(stream) as parts:  # type: ignore[type-var]
         async for part in parts:
             if part.kind == "passages":
-                citations = cards.citations(part.passages, question)
+                citations = cards.citations(part.passages, question, language)
             elif part.kind == "text":
                 text += part.text
                 yield Spoken(text=text, citations="")

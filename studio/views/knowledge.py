@@ -112,15 +112,10 @@ def chunks(found: Sequence[ChunkView], page: int, pages: int, total: int, langua
         return cards.empty(t("studio.no_chunks", language))
     shown = "".join(
         f'<div class="mbe-card"><div class="mbe-muted">{chunk.ordinal + 1} · '
-        f"{escape(chunk.document_name)}{_place(chunk.heading, chunk.page, language)}</div>"
+        f"{escape(chunk.document_name)}{cards.place(chunk.page, language)}"
+        f"{' · ' + escape(chunk.heading) if chunk.heading else ''}</div>"
         f'<div class="mbe-text">{escape(chunk.text)}</div></div>'
         for chunk in found
     )
     where = t("studio.page_of", language, page=page, pages=pages, total=f"{total:,}")
     return f'<div class="mbe-muted">{where}</div><div class="mbe-stack">{shown}</div>'
-
-
-def _place(heading: str, page: int | None, language: str) -> str:
-    """Return the page and the heading that a passage stands under, each after a dot."""
-    parts = [t("studio.page_number", language, page=page)] if page else []
-    return "".join(f" · {escape(part)}" for part in [*parts, heading] if part)

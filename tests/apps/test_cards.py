@@ -105,7 +105,8 @@ def test_citations_are_numbered_and_open_the_passage() -> None:
         score=1,
         cosine=1,
         lexical=1,
+        page=3,
     )
-    html = cards.citations([passage], "tent")
-    assert "1 · care.md" in html and "<mark>tent</mark>" in html
-    assert cards.citations([], "tent") == ""
+    html = cards.citations([passage], "tent", "en")
+    assert "1 · care.md · page 3" in html and "<mark>tent</mark>" in html
+    assert cards.citations([], "tent", "en") == ""

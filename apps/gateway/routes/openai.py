@@ -92,6 +92,7 @@ def citations(part: AnswerPart) -> list[dict[str, object]]:
             "document_id": p.document_id,
             "chunk_id": p.chunk_id,
             "heading": p.heading,
+            "page": p.page,
             "text": p.text,
             "start": p.start,
             "end": p.end,
