@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     )
     embedder: str = Field("auto", description="'auto', 'fake', or a sentence-transformers folder or hub id.")
 
+    reranker: str = Field("", description="A cross-encoder's folder or hub id; empty: none is used.")
+
     worker_concurrency: int = Field(2, ge=1, le=64)
     job_heartbeat_timeout: float = Field(20.0, gt=0, description="A silent job is taken over after this.")
     upload_limit: int = Field(200 * 2**20, ge=1, description="Largest accepted file.")

@@ -13,6 +13,7 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
 from engine.knowledge import repository, retrieve, service
+from engine.knowledge.reranking import reranked
 from engine.knowledge.schemas import CheckView, Passage, QuestionView, Trace
 
 LONGEST_QUESTION = retrieve.LONGEST_QUESTION
@@ -31,8 +32,8 @@ def trace(base_id: str, tenant_id: str, question: str) -> Trace:
         ids = [hit.chunk_id for leg in (found.words, found.near) for hit in leg]
         chunks = repository.chunks_by_id(uow, [base_id], tenant_id, ids)
     least = retrieve.least_evidence(base.embedder, base.least_evidence)
-    fused = retrieve.ranked(question, retrieve.fused(found, 0.0), chunks)
-    used = retrieve.ranked(question, retrieve.fused(found, least), chunks)
+    fused = reranked(question, retrieve.ranked(question, retrieve.fused(found, 0.0), chunks))
+    used = reranked(question, retrieve.ranked(question, retrieve.fused(found, least), chunks))
     return Trace(
         question=question,
         words=[(chunks[hit.chunk_id], hit.bm25) for hit in found.words if hit.chunk_id in chunks],

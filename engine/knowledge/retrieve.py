@@ -7,6 +7,7 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.knowledge import embedding, index, lexical, repository
 from engine.knowledge.chunking import search_text
+from engine.knowledge.reranking import reranked
 from engine.knowledge.schemas import ChunkView, Passage
 
 LIMIT = 4  # passages that a model is given
@@ -80,7 +81,7 @@ def retrieve(
         candidates |= fused(found, least_evidence(embedder, calibrated))
     with unit_of_work() as uow:
         chunks = repository.chunks_by_id(uow, bases, tenant_id, candidates)
-    return ranked(wanted, candidates, chunks)[:limit]
+    return reranked(wanted, ranked(wanted, candidates, chunks))[:limit]
 
 
 def standalone(question: str, history: Sequence[str]) -> str:
