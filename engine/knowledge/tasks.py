@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import numpy as np
+
 from engine.kit.blobs import blobs
 from engine.kit.database import engine, unit_of_work
 from engine.kit.errors import BadInput, EngineError
@@ -22,9 +24,10 @@ from engine.knowledge.schemas import DocumentView
 CHUNK_KIND = "knowledge.chunk"
 INDEX_KIND = "knowledge.index"
 CHUNKS_PER_CHECKPOINT = 100
+VECTORS_PER_WRITE = 1_000
 # Above all a pause should not wait long: MiniLM embeds about a hundred passages a second on one core.
 EMBED_BATCH = 200
-COMPACT_EVERY = 20  # batches between two compactions: each upsert leaves a small file behind
+COMPACT_EVERY = 20  # writes between two compactions: each leaves a small file behind
 LOCK_POLL = 0.5
 
 
@@ -204,28 +207,47 @@ def _embed_lacking(ctx: JobContext, base_id: str, tenant_id: str, embedder: embe
         total = service.get_base(uow, base_id, tenant_id).chunks
         before = done = total - repository.count_lacking(uow, base_id, embedder.name)
     ctx.report(done=done, total=total, message=f"{done}/{total}")
-    batches = 0
+    writes = 0
     while True:
         ctx.check_stop()
         with unit_of_work() as uow:
-            rows = repository.lacking(uow, base_id, embedder.name, EMBED_BATCH)
+            rows = repository.lacking(uow, base_id, embedder.name, VECTORS_PER_WRITE)
         if not rows:
             return done - before
-        texts = [search_text(row.heading, row.text) for row in rows]
-        entries = [
-            index.Entry(id=row.id, tenant_id=row.tenant_id, text=text)
-            for row, text in zip(rows, texts, strict=True)
-        ]
-        index.upsert(base_id, embedder.name, entries, embedder.embed_documents(texts))
-        with unit_of_work() as uow:
-            hashes = {row.id: row.content_hash for row in rows}
-            repository.mark_indexed(uow, base_id, embedder.name, hashes)
-        done += len(rows)
-        batches += 1
-        if batches % COMPACT_EVERY == 0:
+        vectors: list[embedding.Vectors] = []
+        try:
+            for start in range(0, len(rows), EMBED_BATCH):
+                part = rows[start : start + EMBED_BATCH]
+                vectors.append(embedder.embed_documents([search_text(row.heading, row.text) for row in part]))
+                reached = done + start + len(part)
+                ctx.report(done=reached, total=max(total, reached), message=f"{reached}/{total}")
+                ctx.check_stop()
+        finally:
+            # What is embedded is kept, whatever stopped the rest.
+            done += _write(base_id, embedder, rows, vectors)
+            ctx.save_checkpoint({"indexed": done})
+        writes += 1
+        if writes % COMPACT_EVERY == 0:
             index.optimize(base_id, embedder.name)
-        ctx.save_checkpoint({"indexed": done})
-        ctx.report(done=done, total=max(total, done), message=f"{done}/{total}")
+
+
+def _write(
+    base_id: str, embedder: embedding.Embedder, rows: list[Any], vectors: list[embedding.Vectors]
+) -> int:
+    """Write the vectors of the first rows to the index and record them; returns how many."""
+    if not vectors:
+        return 0
+    flat = np.concatenate(vectors)
+    written = rows[: len(flat)]
+    entries = [
+        index.Entry(id=row.id, tenant_id=row.tenant_id, text=search_text(row.heading, row.text))
+        for row in written
+    ]
+    index.upsert(base_id, embedder.name, entries, flat)
+    with unit_of_work() as uow:
+        hashes = {row.id: row.content_hash for row in written}
+        repository.mark_indexed(uow, base_id, embedder.name, hashes)
+    return len(written)
 
 
 @contextmanager
