@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from engine.datasets import layouts, reading, repository
@@ -18,6 +17,7 @@ from engine.datasets.models import Dataset
 from engine.datasets.schemas import DatasetView, OnBad, Preview, RowProblem, Split
 from engine.kit.blobs import blobs
 from engine.kit.clock import now
+from engine.kit.database import after_commit
 from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
 from engine.kit.prompts import detect_language
@@ -151,7 +151,7 @@ def delete(uow: Session, dataset_id: str, tenant_id: str) -> None:
     """Delete a dataset; its blobs go once the transaction is committed. Raises NotFound."""
     repository.delete(uow, _dataset(uow, dataset_id, tenant_id))
     prefix = _prefix(dataset_id)
-    event.listen(uow, "after_commit", lambda _session: blobs().delete(prefix), once=True)
+    after_commit(uow, lambda: blobs().delete(prefix))
 
 
 def rows(

@@ -2,16 +2,17 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, create_engine
+from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from engine.kit.logs import logger
 from engine.kit.settings import settings
 
 NAMES = {
@@ -82,6 +83,22 @@ def unit_of_work() -> Iterator[Session]:
     """
     with _sessions().begin() as session:
         yield session
+
+
+def after_commit(uow: Session, clear: Callable[[], None]) -> None:
+    """Clear what lies outside the database once a deletion is certain.
+
+    When that fails, the rows are gone all the same: what stays behind is logged, and nobody is told
+    that the deletion failed.
+    """
+
+    def run(_session: Session) -> None:
+        try:
+            clear()
+        except Exception:
+            logger(__name__).exception("leftovers of a deletion stay behind")
+
+    event.listen(uow, "after_commit", run, once=True)
 
 
 def forget_connections() -> None:

@@ -2,16 +2,14 @@
 
 import hashlib
 import io
-from collections.abc import Callable
 from typing import BinaryIO, cast, get_args
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from engine.kit.blobs import blobs
+from engine.kit.database import after_commit
 from engine.kit.errors import BadInput, NotFound, TooLarge
 from engine.kit.ids import new_id
-from engine.kit.logs import logger
 from engine.kit.settings import settings
 from engine.knowledge import embedding, index, repository
 from engine.knowledge.decoding import PARSED, Decoded, check_kind, clean_name, decode, suffix_of
@@ -76,7 +74,7 @@ def delete_base(uow: Session, base_id: str, tenant_id: str) -> None:
         index.drop(base_id)
         blobs().delete(f"knowledge/{base_id}")
 
-    _after_commit(uow, clear)
+    after_commit(uow, clear)
 
 
 def add_document(
@@ -155,12 +153,13 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
     ids = repository.chunk_ids(uow, document.base_id, document_id)
     repository.delete_document(uow, document_id, tenant_id)
 
+    # Vectors that stay behind do no harm: searches read PostgreSQL, and the next indexing removes them.
     def clear() -> None:
         index.remove(document.base_id, ids)
         for key in (blob_key, text_key):
             blobs().delete(key(document.base_id, document_id))
 
-    _after_commit(uow, clear)
+    after_commit(uow, clear)
 
 
 def document_text(uow: Session, document_id: str, tenant_id: str) -> str:
@@ -207,19 +206,3 @@ def _read(source: BinaryIO | bytes, name: str) -> bytes:
 
 def _size_text(size: int) -> str:
     return f"{size / 2**20:g} MB" if size >= 2**20 else f"{size:,} B"
-
-
-def _after_commit(uow: Session, action: Callable[[], None]) -> None:
-    """Clear what lies outside the database once the deletion is certain.
-
-    If that fails, the rows are gone all the same: searches read texts from PostgreSQL, and the
-    next indexing removes leftover vectors.
-    """
-
-    def run(_session: Session) -> None:
-        try:
-            action()
-        except Exception:
-            logger(__name__).exception("leftovers of a deletion stay behind")
-
-    event.listen(uow, "after_commit", run, once=True)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine.datasets import service
 from engine.datasets.schemas import DatasetView
-from engine.kit.blobs import blobs
+from engine.kit.blobs import BlobStore, blobs
 from engine.kit.database import unit_of_work
-from engine.kit.errors import BadInput, NotFound
+from engine.kit.errors import BadInput, NotFound, NotReady
 from engine.kit.messages import LANGUAGES
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -197,3 +197,18 @@ def test_preference_data_is_refused_with_the_reason(db: str) -> None:
         imported(SHARED / "dpo_zh_demo.json")
     assert caught.value.key == "datasets.no_usable_row"
     assert "not by the assistant" in caught.value.message("en")
+
+
+def test_blobs_that_cannot_be_deleted_do_not_fail_the_deletion(
+    db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = imported(jsonl(tmp_path, ROWS))
+
+    def silent(_self: BlobStore, _prefix: str) -> None:
+        raise NotReady("kit.store_silent")
+
+    monkeypatch.setattr(BlobStore, "delete", silent)
+    with unit_of_work() as uow:
+        service.delete(uow, view.id, "t")
+    with unit_of_work() as uow, pytest.raises(NotFound):
+        service.get(uow, view.id, "t")
