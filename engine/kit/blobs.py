@@ -1,16 +1,17 @@
-"""The object store: named blobs in a folder, or behind any fsspec URL such as `s3://bucket/prefix`."""
+"""The object store: named blobs in a folder, or in a bucket of S3 or of a server that speaks like it."""
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-import fsspec
-
-from engine.kit.errors import BadInput, NotFound
+from engine.kit.errors import BadInput, NotFound, NotReady
+from engine.kit.folder import PART, Folder
 from engine.kit.settings import settings
 
 PIECE = 1 << 20
@@ -25,41 +26,64 @@ class BlobInfo:
     sha256: str
 
 
+class Place(Protocol):
+    """Where blobs lie: `Folder` or `Bucket`. Keys are checked before they come here."""
+
+    def write(self, key: str, pieces: Iterable[bytes]) -> None:
+        """Store the pieces under `key`, all or nothing."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a blob for reading. Raises FileNotFoundError."""
+
+    def exists(self, key: str) -> bool:
+        """Return whether `key` is stored."""
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the key `prefix`, if it is one, and those below it."""
+
+    def delete(self, prefix: str) -> None:
+        """Delete what `keys` returns."""
+
+
 def _checked(key: str) -> str:
     parts = key.split("/")
-    if not key or any(part in ("", ".", "..") for part in parts) or "\\" in key or "\0" in key:
+    bad = any(part in ("", ".", "..") or part.startswith(PART) for part in parts)
+    if bad or "\\" in key or "\0" in key:
         raise BadInput("kit.bad_key", field="key", key=key[:80])
     return key
 
 
 class BlobStore:
-    """Blobs by key. Keys are made by the product (ids), never taken from a person's file name."""
+    """Blobs by key. Keys are made by the product (ids), never taken from a person's file name.
+
+    `url` is a path, `file:///folder` or `s3://bucket/prefix`. Behind S3, methods raise NotReady when
+    the store refuses or does not answer.
+    """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
-        self._fs.makedirs(self._root, exist_ok=True)
-
-    def _path(self, key: str) -> str:
-        return f"{self._root.rstrip('/')}/{_checked(key)}"
+        self._place = _place(url)
 
     def put(self, key: str, source: bytes | Path | BinaryIO) -> BlobInfo:
-        """Store `source` under `key`, replacing what was there, and return its size and hash."""
-        path = self._path(key)
-        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        """Store `source` under `key`, replacing what was there, and return its size and hash.
+
+        When reading `source` fails, what was there stays.
+        """
         digest, size = hashlib.sha256(), 0
-        temporary = path + ".part"
-        with self._fs.open(temporary, "wb") as out:
+
+        def passing() -> Iterator[bytes]:
+            nonlocal size
             for piece in _pieces(source):
                 digest.update(piece)
                 size += len(piece)
-                out.write(piece)
-        self._fs.mv(temporary, path)
+                yield piece
+
+        self._place.write(_checked(key), passing())
         return BlobInfo(key=key, size=size, sha256=digest.hexdigest())
 
     def open(self, key: str) -> BinaryIO:
         """Open a blob for reading. Raises NotFound."""
         try:
-            return cast(BinaryIO, self._fs.open(self._path(key), "rb"))
+            return self._place.open(_checked(key))
         except FileNotFoundError as error:
             raise NotFound("kit.no_blob", key=key) from error
 
@@ -70,21 +94,15 @@ class BlobStore:
 
     def exists(self, key: str) -> bool:
         """Return whether `key` is stored."""
-        return bool(self._fs.exists(self._path(key)))
+        return self._place.exists(_checked(key))
 
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys below the folder `prefix`, sorted."""
-        root = self._path(prefix)
-        if not self._fs.exists(root):
-            return []
-        start = len(self._root.rstrip("/")) + 1
-        return sorted(str(path)[start:] for path in self._fs.find(root))
+        """Return the keys below the folder `prefix`, sorted; a key itself returns itself."""
+        return sorted(self._place.keys(_checked(prefix)))
 
     def delete(self, prefix: str) -> None:
         """Delete a blob, or all blobs below a folder; nothing happens when it is not there."""
-        path = self._path(prefix)
-        if self._fs.exists(path):
-            self._fs.rm(path, recursive=True)
+        self._place.delete(_checked(prefix))
 
     def upload_folder(self, prefix: str, folder: Path) -> list[BlobInfo]:
         """Store every file of `folder` below `prefix`."""
@@ -103,6 +121,16 @@ class BlobStore:
                 shutil.copyfileobj(source, out, PIECE)
 
 
+def _place(url: str) -> Place:
+    if not url.startswith("s3://"):
+        return Folder(Path(url2pathname(urlsplit(url).path) if url.startswith("file:") else url))
+    try:
+        from engine.kit.bucket import Bucket
+    except ModuleNotFoundError as error:
+        raise NotReady("kit.no_s3", retry_after=60) from error
+    return Bucket(url)
+
+
 def _pieces(source: bytes | Path | BinaryIO) -> Iterator[bytes]:
     if isinstance(source, bytes):
         yield source
@@ -117,4 +145,4 @@ def _pieces(source: bytes | Path | BinaryIO) -> Iterator[bytes]:
 @lru_cache(maxsize=1)
 def blobs() -> BlobStore:
     """Return the object store of this process."""
-    return BlobStore(settings().blob_url or (settings().home / "blobs").resolve().as_uri())
+    return BlobStore(settings().blob_url or str((settings().home / "blobs").resolve()))

@@ -22,7 +22,11 @@ class Settings(BaseSettings):
 
     home: Path = Field(REPOSITORY / "var", description="Folder for everything that is written.")
     database_url: str = Field("", description="PostgreSQL URL; empty means the embedded server.")
-    blob_url: str = Field("", description="fsspec URL of the object store; empty means home/blobs.")
+    blob_url: str = Field(
+        "",
+        pattern=r"^($|/|file:///|s3://[\w.-]+(/[^?#]*)?$)",
+        description="A folder or s3://bucket/prefix; empty means home/blobs.",
+    )
     secret: str = Field("", description="Key that signs sessions; empty means one kept in home/secret.")
 
     host: str = Field("127.0.0.1", description="Address that the web pages and the gateway bind.")

@@ -3,6 +3,7 @@
 WHERE is "step" (after that step) or "put" (in the middle of that write to the object store).
 """
 
+import io
 import os
 import signal
 import sys
@@ -51,6 +52,15 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DeadlySource(io.BytesIO):
+    """Kills the process that reads on after the first piece."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not (piece := super().read(size)):
+            kill()
+        return piece
+
+
 class DeadlyStore(BlobStore):
     """Kills the process with a write half done."""
 
@@ -58,11 +68,7 @@ class DeadlyStore(BlobStore):
 
     def put(self, key: str, source: Any) -> BlobInfo:
         self.left -= 1
-        if self.left <= 0:
-            Path(self._path(key)).parent.mkdir(parents=True, exist_ok=True)
-            Path(self._path(key) + ".part").write_bytes(b"half")
-            kill()
-        return super().put(key, source)
+        return super().put(key, DeadlySource(b"half") if self.left <= 0 else source)
 
 
 def main(folder: Path, base: Path, rows: tuple[Path, Path], where: str, number: int) -> None:
