@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.kit.blobs import blobs
 from engine.kit.database import engine, unit_of_work
-from engine.kit.errors import BadInput, EngineError
+from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import embedding, index, repository, service
 from engine.knowledge.chunking import Piece, chunk_id, content_hash, search_text, split
 from engine.knowledge.decoding import suffix_of
@@ -105,7 +105,7 @@ def _chunk_document(
         with unit_of_work() as uow:
             text = service.document_text(uow, document_id, tenant_id)
             page_starts = repository.page_starts(uow, document_id)
-    except (EngineError, UnicodeDecodeError) as error:
+    except (BadInput, NotFound, UnicodeDecodeError) as error:
         reason = error.key if isinstance(error, BadInput) else "knowledge.lost_text"
         with unit_of_work() as uow:
             repository.set_state(uow, document_id, "failed", reason)

@@ -176,11 +176,10 @@ def _make_room(uow: Session, tenant_id: str, name: str, size: int, stored: int) 
             "most": _size_text(most),
         }
         raise TooLarge("uploads.no_share", field="size", **facts)
-    if settings().blob_url:
-        return
-    # The parts and the file made of them lie side by side for a moment.
-    free = shutil.disk_usage(settings().home).free - 2 * repository.reserved(uow)
-    if 2 * size > free:
+    # The parts, unless they are stored elsewhere, and the file made of them lie side by side for a moment.
+    copies = 1 if settings().blob_url else 2
+    free = shutil.disk_usage(settings().home).free - copies * repository.reserved(uow)
+    if copies * size > free:
         raise TooLarge("uploads.no_disk", field="size", name=name, size=_size_text(size))
 
 

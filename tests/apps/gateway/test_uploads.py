@@ -3,17 +3,22 @@
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
+from obstore.store import S3Store
 
 from engine.accounts.schemas import Person
 from engine.kit.blobs import blobs
+from engine.kit.database import unit_of_work
 from engine.kit.settings import settings
+from engine.knowledge import service as knowledge
 from engine.uploads import service
-from tests.support import make_person
+from tests.support import make_person, run_queued_jobs
 
 Gateway = Callable[[Person | None], TestClient]
 ROUTE = "/admin/knowledge/upload-chunk"
@@ -86,6 +91,29 @@ def test_parts_in_any_order_and_twice_become_one_document(mine: Uploading) -> No
     assert blobs().keys("uploads") == []
 
 
+def test_a_document_goes_through_s3_and_leaves_nothing_there(
+    mine: Uploading, developer: Person, bucket: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBE_BLOB_URL", bucket)
+    settings.cache_clear()
+    blobs.cache_clear()
+    upload = mine.begin().json()
+    with ThreadPoolExecutor(5) as pool:
+        assert {one.status_code for one in pool.map(lambda n: mine.send(upload, n), range(5))} == {200}
+    in_bucket = S3Store.from_url(bucket, client_options={"allow_http": True})
+    assert len(in_bucket.list().collect()) == 5
+    document = mine.complete(upload).json()
+    assert document["sha256"] == sha(TEXT) and len(in_bucket.list().collect()) == 1
+    assert mine.http.post(f"/admin/knowledge/{mine.base}/chunking/start").status_code == 202
+    assert run_queued_jobs() == 1
+    chunks = mine.http.get(f"/admin/knowledge/{mine.base}/chunks").json()
+    assert chunks and all(TEXT.decode()[one["start"] : one["end"]] == one["text"] for one in chunks)
+    with unit_of_work() as uow:
+        assert knowledge.document_text(uow, document["id"], developer.tenant_id).encode() == TEXT
+        knowledge.delete_base(uow, mine.base, developer.tenant_id)
+    assert in_bucket.list().collect() == [] and not (home / "blobs").exists()
+
+
 def test_whoever_drops_the_file_again_goes_on_with_it(mine: Uploading) -> None:
     first = mine.begin().json()
     mine.send(first, 2)
@@ -156,6 +184,19 @@ def test_what_cannot_arrive_is_refused_before_it_is_sent(
 ) -> None:
     answer = mine.begin(**given)
     assert answer.status_code == status and answer.json()["error"]["param"] == field
+
+
+@pytest.mark.parametrize(("blob_url", "copies"), [("", 2), ("s3://bucket", 1)])
+def test_the_disk_must_hold_what_lies_on_it(
+    mine: Uploading, monkeypatch: pytest.MonkeyPatch, blob_url: str, copies: int
+) -> None:
+    monkeypatch.setenv("MBE_BLOB_URL", blob_url)
+    settings.cache_clear()
+    free = SimpleNamespace(free=copies * len(TEXT) - 1)
+    monkeypatch.setattr(service.shutil, "disk_usage", lambda _: free)
+    assert mine.begin().json()["error"]["code"] == "uploads.no_disk"
+    free.free += 1
+    assert mine.begin().status_code == 201
 
 
 def test_space_is_reserved_when_an_upload_begins(mine: Uploading, monkeypatch: pytest.MonkeyPatch) -> None:

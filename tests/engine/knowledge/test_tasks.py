@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
-from engine.kit.errors import NotFound
+from engine.kit.errors import NotFound, NotReady
 from engine.kit.settings import settings
 from engine.knowledge import index, service, tasks
 from engine.knowledge.retrieve import retrieve
@@ -168,6 +168,21 @@ def test_a_document_that_cannot_be_read_says_why_and_the_others_go_on(db: str) -
     with unit_of_work() as uow:
         scan = service.documents(uow, base.id, "t1")[1]
     assert (scan.state, scan.error) == ("failed", "knowledge.scanned_pdf")
+
+
+def test_a_silent_object_store_ends_the_job_and_marks_no_document(
+    db: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBE_BLOB_URL", bucket)
+    settings.cache_clear()
+    blobs.cache_clear()
+    base = make_base(short=SHORT)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "changed")
+    blobs.cache_clear()
+    with pytest.raises(NotReady):
+        tasks.chunk_job(FakeContext(base))
+    with unit_of_work() as uow:
+        assert [d.state for d in service.documents(uow, base.id, "t1")] == ["stored"]
 
 
 def test_another_embedder_replaces_the_vectors_only_when_all_are_there(
