@@ -20,6 +20,7 @@ def register_jobs() -> None:
         prepare_knowledge.CHUNK, knowledge_tasks.chunk_job, on_success=prepare_knowledge.after_chunking
     )
     registry.register(prepare_knowledge.INDEX, knowledge_tasks.index_job)
+    registry.register(prepare_knowledge.RESTORE, knowledge_tasks.restore_job)
     registry.register(
         train_expert.TRAIN,
         training_tasks.make_train_job(train_expert.data_source, resolve),

@@ -10,13 +10,15 @@ from engine.accounts.service import require
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
-from engine.kit.errors import Conflict
+from engine.kit.errors import Conflict, NotFound
+from engine.knowledge import index
 from engine.knowledge import service as knowledge
 from engine.knowledge.fetching import fetch
 from engine.knowledge.retrieve import retrieve
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage, Snapshot
 
-CHUNK, INDEX = "knowledge.chunk", "knowledge.index"
+CHUNK, INDEX, RESTORE = "knowledge.chunk", "knowledge.index", "knowledge.restore"
+KINDS = (CHUNK, INDEX, RESTORE)
 UNFINISHED = ("queued", "running", "pausing", "paused", "cancelling")
 
 
@@ -94,11 +96,11 @@ def delete_document(person: Person, document_id: str) -> None:
         knowledge.delete_document(uow, document_id, person.tenant_id)
 
 
-def _start(person: Person, base_id: str, kind: str, *, then_index: bool = False) -> JobView:
+def _start(person: Person, base_id: str, kind: str, **params: object) -> JobView:
     require(person, "developer")
     with unit_of_work() as uow:
         base = knowledge.get_base(uow, base_id, person.tenant_id)
-        busy = jobs.listing(uow, person.tenant_id, kinds=(CHUNK, INDEX), subject_id=base_id)
+        busy = jobs.listing(uow, person.tenant_id, kinds=KINDS, subject_id=base_id)
         if any(job.state in UNFINISHED for job in busy):
             raise Conflict("knowledge.already_preparing", name=base.name)
         return jobs.submit(
@@ -108,7 +110,7 @@ def _start(person: Person, base_id: str, kind: str, *, then_index: bool = False)
             tenant_id=person.tenant_id,
             title=base.name,
             subject_id=base_id,
-            params={"base_id": base_id, "tenant_id": person.tenant_id, "then_index": then_index},
+            params={"base_id": base_id, "tenant_id": person.tenant_id, **params},
         )
 
 
@@ -120,6 +122,18 @@ def start_chunking(person: Person, base_id: str) -> JobView:
 def start_indexing(person: Person, base_id: str) -> JobView:
     """Index the chunks of a base that are new. Raises Conflict while a job is under way."""
     return _start(person, base_id, INDEX)
+
+
+def snapshots(person: Person, base_id: str) -> list[Snapshot]:
+    """Return the states of a base's index that can be restored, newest first. Raises NotFound."""
+    return index.snapshots(base_id, base(person, base_id).embedder)
+
+
+def start_restoring(person: Person, base_id: str, version: int) -> JobView:
+    """Go back to a snapshot of the index. Raises NotFound, Conflict while a job is under way."""
+    if version not in [kept.version for kept in snapshots(person, base_id)]:
+        raise NotFound("knowledge.unknown_snapshot", field="version", version=version)
+    return _start(person, base_id, RESTORE, version=version)
 
 
 def start(person: Person, base_id: str) -> JobView:
@@ -146,7 +160,7 @@ def latest_job(person: Person, base_id: str, kind: str | None = None) -> JobView
     require(person, "developer")
     with unit_of_work() as uow:
         knowledge.get_base(uow, base_id, person.tenant_id)
-        kinds = (kind,) if kind else (CHUNK, INDEX)
+        kinds = (kind,) if kind else KINDS
         found = jobs.listing(uow, person.tenant_id, kinds=kinds, subject_id=base_id, limit=1)
     return found[0] if found else None
 

@@ -42,7 +42,12 @@ def chunk_id(document_sha256: str, piece: Piece) -> str:
 
 def content_hash(piece: Piece) -> str:
     """Return the hash of all that is embedded and searched of a passage."""
-    return hashlib.sha256(search_text(piece.heading, piece.text).encode()).hexdigest()[:32]
+    return hash_of(search_text(piece.heading, piece.text))
+
+
+def hash_of(searched: str) -> str:
+    """Return the hash of a text as it is embedded and searched."""
+    return hashlib.sha256(searched.encode()).hexdigest()[:32]
 
 
 def search_text(heading: str, text: str) -> str:

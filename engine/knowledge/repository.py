@@ -275,6 +275,12 @@ def indexed_ids(uow: Session, base_id: str, embedder: str) -> set[str]:
     return set(uow.scalars(query))
 
 
+def content_hashes(uow: Session, base_id: str) -> dict[str, str]:
+    """Return the present content hash of every chunk of a base."""
+    query = select(KnowledgeChunk.id, KnowledgeChunk.content_hash).where(KnowledgeChunk.base_id == base_id)
+    return {row.id: row.content_hash for row in uow.execute(query)}
+
+
 def forget_vectors(uow: Session, base_id: str, ids: Iterable[str]) -> None:
     """Record that these chunks have no vector."""
     query = update(KnowledgeChunk).where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.id.in_(ids))

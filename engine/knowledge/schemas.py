@@ -44,6 +44,14 @@ class DocumentView(_View):
     created_at: datetime
 
 
+class Snapshot(_View):
+    """A kept state of a base's index: the version of its table, and the chunks in it."""
+
+    version: int
+    chunks: int
+    created_at: datetime
+
+
 class ChunkView(_View):
     """A chunk with its exact place: `document_text[start:end] == text`; `page` counts from 1."""
 

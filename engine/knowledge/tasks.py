@@ -16,13 +16,14 @@ from engine.kit.blobs import blobs
 from engine.kit.database import engine, unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import embedding, index, repository, service
-from engine.knowledge.chunking import Piece, chunk_id, content_hash, search_text, split
+from engine.knowledge.chunking import Piece, chunk_id, content_hash, hash_of, search_text, split
 from engine.knowledge.decoding import suffix_of
 from engine.knowledge.parsing import parse
 from engine.knowledge.schemas import DocumentView
 
 CHUNK_KIND = "knowledge.chunk"
 INDEX_KIND = "knowledge.index"
+RESTORE_KIND = "knowledge.restore"
 CHUNKS_PER_CHECKPOINT = 100
 VECTORS_PER_WRITE = 1_000
 # Above all a pause should not wait long: MiniLM embeds about a hundred passages a second on one core.
@@ -180,12 +181,37 @@ def index_job(ctx: JobContext) -> dict[str, Any]:
         removed += _reconcile(base_id, embedder.name)
         if indexed or removed:
             index.optimize(base_id, embedder.name)
+        index.snapshot(base_id, embedder.name)
         with unit_of_work() as uow:
             repository.set_embedder(uow, base_id, embedder.name)
         index.drop(base_id, keep=embedder.name)
         with unit_of_work() as uow:
             chunks = service.get_base(uow, base_id, tenant_id).chunks
     return {"indexed": indexed, "removed": removed, "chunks": chunks, "embedder": embedder.name}
+
+
+def restore_job(ctx: JobContext) -> dict[str, Any]:
+    """Go back to a snapshot of the base's index, `version` of its params.
+
+    The chunks stay as they are: those that the snapshot does not hold, or holds with another text, lack
+    their vector until the next indexing. Result: {"chunks", "lacking"}. Raises NotFound.
+    """
+    base_id, tenant_id = ctx.params["base_id"], ctx.params["tenant_id"]
+    version = ctx.params["version"]
+    with _only_writer(ctx, base_id):
+        with unit_of_work() as uow:
+            base = service.get_base(uow, base_id, tenant_id)
+        if version not in [kept.version for kept in index.snapshots(base_id, base.embedder)]:
+            raise NotFound("knowledge.unknown_snapshot", field="version", version=version)
+        index.restore(base_id, base.embedder, version)
+        held = {chunk: hash_of(text) for chunk, text in index.texts(base_id, base.embedder).items()}
+        with unit_of_work() as uow:
+            present = repository.content_hashes(uow, base_id)
+            current = {chunk: now for chunk, now in present.items() if held.get(chunk) == now}
+            repository.forget_vectors(uow, base_id, present)
+            repository.mark_indexed(uow, base_id, base.embedder, current)
+        _reconcile(base_id, base.embedder)
+    return {"chunks": len(current), "lacking": len(present) - len(current)}
 
 
 def _reconcile(base_id: str, embedder: str) -> int:

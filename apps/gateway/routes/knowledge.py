@@ -8,7 +8,7 @@ from engine.flows import prepare_knowledge as flow
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.errors import NotFound
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage, Snapshot
 
 router = APIRouter(prefix="/admin/knowledge", tags=["knowledge"])
 
@@ -24,6 +24,12 @@ class Link(BaseModel):
     """The address of a web page."""
 
     link: str
+
+
+class Version(BaseModel):
+    """A snapshot of an index."""
+
+    version: int
 
 
 class Question(BaseModel):
@@ -98,6 +104,18 @@ def start_chunking(kb_id: str, caller: Caller) -> JobView:
 def start_indexing(kb_id: str, caller: Caller) -> JobView:
     """Index new chunks."""
     return flow.start_indexing(caller, kb_id)
+
+
+@router.get("/{kb_id}/indexing/snapshots")
+def snapshots(kb_id: str, caller: Caller) -> list[Snapshot]:
+    """List the states of the index that can be restored, newest first."""
+    return flow.snapshots(caller, kb_id)
+
+
+@router.post("/{kb_id}/indexing/restore", status_code=202)
+def restore(kb_id: str, given: Version, caller: Caller) -> JobView:
+    """Go back to a snapshot; what it lacks is indexed again by the next indexing."""
+    return flow.start_restoring(caller, kb_id, given.version)
 
 
 def _latest(caller: Caller, kb_id: str, kind: str) -> JobView:

@@ -13,6 +13,7 @@ from engine.accounts.schemas import Person
 from engine.kit.settings import settings
 from engine.knowledge import tasks
 from tests.engine.knowledge import files
+from tests.support import run_queued_jobs
 
 Gateway = Callable[[Person | None], TestClient]
 
@@ -110,3 +111,9 @@ def test_a_question_is_traced_saved_and_checked(http: TestClient, developer: Per
     assert http.delete(f"{at}/questions/{saved.json()['id']}").json() == {"deleted": True}
     assert http.get(f"{at}/questions").json() == []
     assert http.post(f"{at}/trace", json={"question": " "}).status_code == 400
+    [kept] = http.get(f"{at}/indexing/snapshots").json()
+    assert kept["chunks"] == 1
+    assert http.post(f"{at}/indexing/restore", json={"version": kept["version"] + 9}).status_code == 404
+    started = http.post(f"{at}/indexing/restore", json={"version": kept["version"]})
+    assert started.status_code == 202 and run_queued_jobs() == 1
+    assert http.post(f"{at}/search", json={"question": "门店几点开门？"}).json()

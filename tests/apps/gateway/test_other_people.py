@@ -32,6 +32,7 @@ def test_knowledge_data_and_jobs_of_another_tenant_are_not_found(
         ("GET", f"/admin/knowledge/{base}/documents"),
         ("GET", f"/admin/knowledge/{base}/chunks"),
         ("GET", f"/admin/knowledge/{base}/chunking/status"),
+        ("GET", f"/admin/knowledge/{base}/indexing/snapshots"),
         ("GET", f"/admin/knowledge/{base}/questions"),
         ("GET", f"/admin/knowledge/{base}/checks"),
         ("POST", f"/admin/knowledge/{base}/checks"),

@@ -201,6 +201,42 @@ def test_another_embedder_replaces_the_vectors_only_when_all_are_there(
     assert index._names(base.id) == [index.table_name(base.id, "fake")]
 
 
+def test_a_snapshot_brings_back_the_index_of_then_and_knows_what_has_changed_since(db: str) -> None:
+    base = make_base(short=SHORT, long=LONG)
+    prepare(base)
+    then = vectors(base)
+    [kept] = index.snapshots(base.id, "ngram")
+    assert kept.chunks == 451
+    with unit_of_work() as uow:
+        documents = service.documents(uow, base.id, "t1")
+        service.delete_document(uow, next(d.id for d in documents if d.name == "short.md"), "t1")
+    add(base, "new.md", "## 发票\n\n可以开电子发票。")
+    prepare(base)
+    index.remove(base.id, [chunk.id for chunk in all_chunks(base)][:300])
+    newest, oldest = index.snapshots(base.id, "ngram")
+    assert (newest.chunks, oldest) == (451, kept) and len(vectors(base)) == 151
+    context = FakeContext(base)
+    context.params["version"] = kept.version
+    assert tasks.restore_job(context) == {"chunks": 450, "lacking": 1}
+    # All but the deleted document's; the new one is lacking until it is indexed.
+    assert len(vectors(base)) == 450 and set(vectors(base)) < set(then)
+    assert tasks.index_job(FakeContext(base))["indexed"] == 1
+    assert vectors(base) == sorted(chunk.id for chunk in all_chunks(base))
+
+
+def test_only_a_few_snapshots_are_kept_and_no_other_version_is_restored(db: str) -> None:
+    base = make_base(short=SHORT)
+    for n in range(index.SNAPSHOTS + 2):
+        add(base, f"{n}.md", f"第{n}条。")
+        prepare(base)
+    kept = index.snapshots(base.id, "ngram")
+    assert [each.chunks for each in kept] == [8, 7, 6, 5, 4]
+    context = FakeContext(base)
+    context.params["version"] = 1
+    with pytest.raises(NotFound):
+        tasks.restore_job(context)
+
+
 def test_another_tenants_base_is_not_found(db: str) -> None:
     base = make_base(short=SHORT)
     for job in (tasks.chunk_job, tasks.index_job):
