@@ -5,10 +5,11 @@ from types import ModuleType
 import gradio as gr
 
 from engine.kit.messages import t
-from studio.pages import data, earnings, knowledge, publish, review, train
+from studio.pages import data, earnings, knowledge, passages, publish, review, train
 
 PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("", knowledge),
+    ("passages", passages),
     ("data", data),
     ("train", train),
     ("publish", publish),

@@ -19,6 +19,7 @@ from engine.knowledge.models import KnowledgeBase
 from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
 
 BASE_NAME_LENGTH = 80
+MOST_WORDS = 10  # that a list of chunks is narrowed by
 _PIECE = 1 << 20
 
 
@@ -62,6 +63,12 @@ def get_base(uow: Session, base_id: str, tenant_id: str) -> BaseView:
     return found
 
 
+def hold_base(uow: Session, base_id: str, tenant_id: str) -> BaseView:
+    """Return a base of the tenant; others who hold it wait until the transaction ends. Raises NotFound."""
+    repository.hold_base(uow, base_id)
+    return get_base(uow, base_id, tenant_id)
+
+
 def bases(uow: Session, tenant_id: str) -> list[BaseView]:
     """Return the tenant's bases, newest first."""
     return repository.bases(uow, tenant_id)
@@ -76,7 +83,7 @@ def delete_base(uow: Session, base_id: str, tenant_id: str) -> None:
         index.drop(base_id)
         blobs().delete(f"knowledge/{base_id}")
 
-    _after_commit(uow, clear)
+    after_commit(uow, clear)
 
 
 def add_document(
@@ -160,7 +167,7 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
         for key in (blob_key, text_key):
             blobs().delete(key(document.base_id, document_id))
 
-    _after_commit(uow, clear)
+    after_commit(uow, clear)
 
 
 def document_text(uow: Session, document_id: str, tenant_id: str) -> str:
@@ -172,10 +179,27 @@ def document_text(uow: Session, document_id: str, tenant_id: str) -> str:
     return blobs().read(text_key(document.base_id, document_id)).decode()
 
 
-def chunks(uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0) -> list[ChunkView]:
-    """Return a page of a base's chunks, in reading order. Raises NotFound."""
+def chunks(
+    uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0, words: str = ""
+) -> list[ChunkView]:
+    """Return a page of the chunks of a base that hold all of `words`, in reading order. Raises NotFound."""
     get_base(uow, base_id, tenant_id)
-    return repository.chunks(uow, base_id, tenant_id, limit, offset)
+    return repository.chunks(uow, base_id, tenant_id, limit, offset, _asked(words))
+
+
+def count_chunks(uow: Session, base_id: str, tenant_id: str, words: str = "") -> int:
+    """Return how many chunks of a base hold all of `words`, also of those taken out. Raises NotFound."""
+    get_base(uow, base_id, tenant_id)
+    return repository.count_chunks(uow, base_id, tenant_id, _asked(words))
+
+
+def _asked(words: str) -> list[str]:
+    return storable(words).split()[:MOST_WORDS]
+
+
+def storable(text: str) -> str:
+    """Return `text` without what PostgreSQL refuses: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
 def _document(uow: Session, document_id: str, tenant_id: str) -> DocumentView:
@@ -209,7 +233,7 @@ def _size_text(size: int) -> str:
     return f"{size / 2**20:g} MB" if size >= 2**20 else f"{size:,} B"
 
 
-def _after_commit(uow: Session, action: Callable[[], None]) -> None:
+def after_commit(uow: Session, action: Callable[[], None]) -> None:
     """Clear what lies outside the database once the deletion is certain.
 
     If that fails, the rows are gone all the same: searches read texts from PostgreSQL, and the

@@ -6,6 +6,8 @@ from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
 PATHS = ("", "data", "train", "publish", "earnings", "review")
+UNDER = {"passages": ""}
+"""Pages without a tab of their own, and the page whose tab is marked on them."""
 NAMES = dict(zip(PATHS, ("knowledge", "data", "train", "publish", "earnings", "review"), strict=True))
 
 
@@ -17,6 +19,7 @@ def address(language: str, path: str = "", **query: str) -> str:
 
 def tabs(person: Person | None, language: str, here: str) -> list[tuple[str, str, bool]]:
     """Return the pages that `person` can use; the one that is open is always among them."""
+    here = UNDER.get(here, here)
     return [
         (address(language, path), t(f"studio.tab_{NAMES[path]}", language), path == here)
         for path in PATHS

@@ -73,13 +73,8 @@ class KnowledgePage(StudioPage):
         with gr.Row(elem_classes="mbe-row"):
             self.ask = gr.Button(self.t("find_passages"), size="md")
         self.found = self.part(gr.HTML())
-        with gr.Accordion(self.t("look_at_chunks"), open=False) as browser:
-            self.browser = browser
-            self.chunks = self.part(gr.HTML())
-            self.page_number = self.part(gr.Number(1, visible=False, precision=0))
-            with gr.Row(elem_classes="mbe-row"):
-                self.back = self.part(gr.Button(self.t("previous"), size="md"))
-                self.forth = self.part(gr.Button(self.t("next"), size="md"))
+        with gr.Row(elem_classes="mbe-row"):
+            self.passages = self.part(gr.Button(self.t("look_at_passages"), size="md"))
 
     def wire(self, blocks: gr.Blocks) -> None:
         self.leads(self.on(self.create.click, self.creating, self.new.inputs, busy=[self.create]))
@@ -92,10 +87,6 @@ class KnowledgePage(StudioPage):
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
         for event in (self.ask.click, self.asking.fields["question"].submit):
             self.on(event, self.searching, [self.base_id, *self.asking.inputs], busy=[self.ask])
-        place = [self.base_id, self.page_number]
-        self.on(self.browser.expand, self.turned, place)
-        self.on(self.back.click, self.turned_back, place, busy=[self.chunks])
-        self.on(self.forth.click, self.turned_on, place, busy=[self.chunks])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if base_id := query.get("base"):
@@ -103,6 +94,7 @@ class KnowledgePage(StudioPage):
                 self.listing: gr.update(visible=False),
                 self.detail: gr.update(visible=True),
                 self.base_id: base_id,
+                self.passages: gr.update(link=access.address(self.language, "passages", base=base_id)),
                 **self.shown(person, base_id),
             }
         return {self.bases: handlers.listing(person, self.language)}
@@ -161,18 +153,3 @@ class KnowledgePage(StudioPage):
         except EngineError as error:
             return self.asking.refused(error)
         return {**self.asking.cleared(), self.found: found}
-
-    def turned(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
-        page = handlers.chunk_page(person_of(request), base_id, int(number or 1), self.language)
-        return {
-            self.chunks: page.html,
-            self.page_number: page.page,
-            self.back: gr.update(interactive=page.page > 1),
-            self.forth: gr.update(interactive=page.page < page.pages),
-        }
-
-    def turned_back(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
-        return self.turned(base_id, number - 1, request)
-
-    def turned_on(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
-        return self.turned(base_id, number + 1, request)

@@ -6,7 +6,7 @@ from html import escape
 from apps import cards
 from apps.cards import Html
 from engine.kit.messages import t
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage
+from engine.knowledge.schemas import BaseView, DocumentView, Passage
 
 STATE_TONES = {"stored": "calm", "chunked": "good", "failed": "bad"}
 
@@ -41,7 +41,7 @@ def _indexed(base: BaseView, language: str) -> Html:
     """Say whether everything in a base can be found."""
     if not base.documents:
         return Html(cards.muted(t("studio.empty_base", language)).text, 0)
-    if not base.chunks:
+    if not base.chunks and not base.disabled:
         return Html(cards.state(t("studio.not_prepared", language), "calm").text, 0)
     whole = base.indexed_chunks == base.chunks
     words = f"{base.indexed_chunks:,} / {base.chunks:,}"
@@ -96,21 +96,7 @@ def _state(document: DocumentView, language: str) -> Html:
     )
 
 
-def chunks(found: Sequence[ChunkView], page: int, pages: int, total: int, language: str) -> str:
-    """Return one page of chunks with where each stands."""
-    if not found:
-        return cards.empty(t("studio.no_chunks", language))
-    shown = "".join(
-        f'<div class="mbe-card"><div class="mbe-muted">{chunk.ordinal + 1} · '
-        f"{escape(chunk.document_name)}{_place(chunk.heading, chunk.page, language)}</div>"
-        f'<div class="mbe-text">{escape(chunk.text)}</div></div>'
-        for chunk in found
-    )
-    where = t("studio.page_of", language, page=page, pages=pages, total=f"{total:,}")
-    return f'<div class="mbe-muted">{where}</div><div class="mbe-stack">{shown}</div>'
-
-
-def _place(heading: str, page: int | None, language: str) -> str:
+def place_words(heading: str, page: int | None, language: str) -> str:
     """Return the page and the heading that a passage stands under, each after a dot."""
     parts = [t("studio.page_number", language, page=page)] if page else []
     return "".join(f" · {escape(part)}" for part in [*parts, heading] if part)
@@ -127,7 +113,7 @@ def passages(found: Sequence[Passage], question: str, language: str) -> str:
         return cards.empty(t("studio.nothing_found", language))
     shown = "".join(
         f'<div class="mbe-card"><div class="mbe-job-top">'
-        f"<b>{n} · {escape(p.document_name)}{_place(p.heading, p.page, language)}</b>"
+        f"<b>{n} · {escape(p.document_name)}{place_words(p.heading, p.page, language)}</b>"
         f'<span class="mbe-muted mbe-num">{_scores(p, language)}</span></div>'
         f'<div class="mbe-text">{cards.marked(p.text, question)}</div></div>'
         for n, p in enumerate(found, 1)
