@@ -77,9 +77,12 @@ class Form(Group):
         marks = {field: gr.update(**change) for field, change in changes.items() if change}
         return {**marks, self.message: gr.update(value="", visible=False)}
 
-    def said(self, words: str) -> dict[Any, Any]:
-        """Return the updates that take all marks away and confirm what was done."""
-        return {**self.cleared(), self.message: gr.update(value=cards.note(words, "good"), visible=True)}
+    def said(self, words: str, **updates: dict[str, Any]) -> dict[Any, Any]:
+        """Return the updates that take all marks away and confirm what was done; `updates` as above."""
+        return {
+            **self.cleared(**updates),
+            self.message: gr.update(value=cards.note(words, "good"), visible=True),
+        }
 
     def refused(self, error: EngineError) -> dict[Any, Any]:
         """Return the updates that say what is wrong, at the field if the error names one."""

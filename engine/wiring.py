@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engine.analytics import export
 from engine.billing import service as billing
-from engine.flows import judge_by_hand, prepare_knowledge, test_expert, train_expert
+from engine.flows import edit_chunks, judge_by_hand, prepare_knowledge, test_expert, train_expert
 from engine.inference.base_model import resolve
 from engine.jobs import registry
 from engine.kit.clock import now
@@ -19,7 +19,9 @@ def register_jobs() -> None:
     registry.register(
         prepare_knowledge.CHUNK, knowledge_tasks.chunk_job, on_success=prepare_knowledge.after_chunking
     )
-    registry.register(prepare_knowledge.INDEX, knowledge_tasks.index_job)
+    registry.register(
+        prepare_knowledge.INDEX, knowledge_tasks.index_job, on_success=edit_chunks.after_indexing
+    )
     registry.register(prepare_knowledge.RESTORE, knowledge_tasks.restore_job)
     registry.register(
         train_expert.TRAIN,

@@ -6,7 +6,7 @@ import gradio as gr
 
 from engine.kit.messages import t
 from studio.handlers import access
-from studio.pages import data, earnings, knowledge, publish, retrieval, review, train
+from studio.pages import data, earnings, knowledge, passages, publish, retrieval, review, train
 
 PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("", knowledge),
@@ -15,6 +15,7 @@ PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("publish", publish),
     ("earnings", earnings),
     ("review", review),
+    ("passages", passages),
     ("retrieval", retrieval),
 )
 
@@ -24,6 +25,6 @@ def build(language: str) -> gr.Blocks:
     with gr.Blocks(title=t("studio.page_title", language), analytics_enabled=False) as demo:
         knowledge.page(language)
     for path, module in PAGES[1:]:
-        with demo.route(t(f"studio.tab_{access.parent(path) or 'knowledge'}", language), f"/{path}"):
+        with demo.route(t(f"studio.tab_{access.NAMES[access.UNDER.get(path, path)]}", language), f"/{path}"):
             module.page(language)
     return demo

@@ -52,11 +52,18 @@ def documents(person: Person, base_id: str) -> list[DocumentView]:
         return knowledge.documents(uow, base_id, person.tenant_id)
 
 
-def chunks(person: Person, base_id: str, *, limit: int, offset: int) -> list[ChunkView]:
-    """Return a page of the chunks of a base in reading order."""
+def chunks(person: Person, base_id: str, *, limit: int, offset: int, words: str = "") -> list[ChunkView]:
+    """Return a page of the chunks of a base that hold all of `words`, in reading order."""
     require(person, "developer")
     with unit_of_work() as uow:
-        return knowledge.chunks(uow, base_id, person.tenant_id, limit=limit, offset=offset)
+        return knowledge.chunks(uow, base_id, person.tenant_id, limit, offset, words)
+
+
+def count_chunks(person: Person, base_id: str, words: str = "") -> int:
+    """Return how many chunks of a base hold all of `words`, also of those taken out."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.count_chunks(uow, base_id, person.tenant_id, words)
 
 
 def search(person: Person, base_id: str, question: str, *, limit: int = 4) -> list[Passage]:
@@ -99,7 +106,7 @@ def delete_document(person: Person, document_id: str) -> None:
 def _start(person: Person, base_id: str, kind: str, **params: object) -> JobView:
     require(person, "developer")
     with unit_of_work() as uow:
-        base = knowledge.get_base(uow, base_id, person.tenant_id)
+        base = knowledge.hold_base(uow, base_id, person.tenant_id)
         busy = jobs.listing(uow, person.tenant_id, kinds=KINDS, subject_id=base_id)
         if any(job.state in UNFINISHED for job in busy):
             raise Conflict("knowledge.already_preparing", name=base.name)

@@ -21,7 +21,8 @@ def quoted(question: str, passages: Sequence[Passage], limit: int = 3) -> list[P
     """Return the `limit` sentences of `passages` that answer `question` best, as passages of their own.
 
     A sentence counts by the share of the question's telling words in it, a little by those in the
-    heading above it, and less the later its passage was found. `start` and `end` are the sentence's own.
+    heading above it, and less the later its passage was found. `start` and `end` are the sentence's own;
+    those of the passage where somebody has edited it, whose sentences may stand nowhere in the document.
     """
     found = [
         (rank, passage, sentence)
@@ -41,8 +42,9 @@ def quoted(question: str, passages: Sequence[Passage], limit: int = 3) -> list[P
     chosen: dict[str, Passage] = {}
     for score, place in scored:
         _, passage, (start, end, text) = found[-place]
-        at = passage.start + start
-        changed = {"text": text, "start": at, "end": passage.start + end, "score": score}
+        changed: dict[str, object] = {"text": text, "score": score}
+        if len(passage.text) == passage.end - passage.start:
+            changed |= {"start": passage.start + start, "end": passage.start + end}
         chosen.setdefault(text, passage.model_copy(update=changed))
         if len(chosen) == limit:
             break

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, ScalarSelect, Select, delete, func, select, update
+from sqlalchemy import Connection, Row, ScalarSelect, Select, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -16,36 +16,47 @@ from engine.knowledge.models import (
 )
 from engine.knowledge.schemas import BaseView, CheckView, ChunkView, DocumentView, QuestionView
 
+_CURRENT = (KnowledgeChunk.indexed_hash == KnowledgeChunk.content_hash) & (
+    KnowledgeChunk.indexed_by == KnowledgeBase.embedder
+)
+"""Whether a chunk has its vector of the present content, by the base's present embedder."""
+
 
 def _count(model: type[Any], *conditions: Any) -> ScalarSelect[int]:
     return select(func.count()).select_from(model).where(*conditions).scalar_subquery()
 
 
 def _base_query() -> Select[Any]:
-    current = (
-        KnowledgeChunk.base_id == KnowledgeBase.id,
-        KnowledgeChunk.indexed_hash == KnowledgeChunk.content_hash,
-        KnowledgeChunk.indexed_by == KnowledgeBase.embedder,
-    )
+    own = KnowledgeChunk.base_id == KnowledgeBase.id
     return select(
         KnowledgeBase.__table__,
         _count(KnowledgeDocument, KnowledgeDocument.base_id == KnowledgeBase.id).label("documents"),
-        _count(KnowledgeChunk, KnowledgeChunk.base_id == KnowledgeBase.id).label("chunks"),
-        _count(KnowledgeChunk, *current).label("indexed_chunks"),
+        _count(KnowledgeChunk, own, KnowledgeChunk.enabled).label("chunks"),
+        _count(KnowledgeChunk, own, KnowledgeChunk.enabled, _CURRENT).label("indexed_chunks"),
+        _count(KnowledgeChunk, own, ~KnowledgeChunk.enabled).label("disabled"),
     )
 
 
 def _document_query() -> Select[Any]:
+    own = KnowledgeChunk.document_id == KnowledgeDocument.id
     return select(
-        KnowledgeDocument.__table__,
-        _count(KnowledgeChunk, KnowledgeChunk.document_id == KnowledgeDocument.id).label("chunks"),
+        KnowledgeDocument.__table__, _count(KnowledgeChunk, own, KnowledgeChunk.enabled).label("chunks")
     )
 
 
 def _chunk_query() -> Select[Any]:
-    return select(KnowledgeChunk.__table__, KnowledgeDocument.name.label("document_name")).join(
-        KnowledgeDocument, KnowledgeDocument.id == KnowledgeChunk.document_id
+    named = KnowledgeDocument.name.label("document_name")
+    return (
+        select(KnowledgeChunk.__table__, named, func.coalesce(_CURRENT, False).label("indexed"))
+        .join(KnowledgeDocument, KnowledgeDocument.id == KnowledgeChunk.document_id)
+        .join(KnowledgeBase, KnowledgeBase.id == KnowledgeChunk.base_id)
     )
+
+
+def _matching(base_id: str, tenant_id: str, words: Sequence[str]) -> tuple[Any, ...]:
+    """Choose the chunks of a base of the tenant whose text holds every one of `words`."""
+    holds = (KnowledgeChunk.text.icontains(word, autoescape=True) for word in words)
+    return (KnowledgeChunk.base_id == base_id, KnowledgeChunk.tenant_id == tenant_id, *holds)
 
 
 def add_base(uow: Session, base: KnowledgeBase) -> None:
@@ -65,6 +76,12 @@ def bases(uow: Session, tenant_id: str) -> list[BaseView]:
     """Return the tenant's bases, newest first."""
     query = _base_query().where(KnowledgeBase.tenant_id == tenant_id).order_by(KnowledgeBase.id.desc())
     return [BaseView.model_validate(row) for row in uow.execute(query)]
+
+
+def hold_base(uow: Session, base_id: str) -> None:
+    """Have everyone else who asks to hold this base wait until the transaction ends."""
+    query = select(KnowledgeBase.id).where(KnowledgeBase.id == base_id)
+    uow.execute(query.with_for_update(key_share=True))
 
 
 def searched(uow: Session, base_ids: Iterable[str], tenant_id: str) -> dict[str, tuple[str, float | None]]:
@@ -190,18 +207,25 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
 
 
 def chunk_ids(uow: Session, base_id: str, document_id: str | None = None) -> list[str]:
-    """Return the ids of all chunks of a base, or of one document of it."""
+    """Return the ids of the chunks of a base that can be found, or of all of one document of it."""
     query = select(KnowledgeChunk.id).where(KnowledgeChunk.base_id == base_id)
-    if document_id is not None:
-        query = query.where(KnowledgeChunk.document_id == document_id)
-    return list(uow.scalars(query))
+    asked = KnowledgeChunk.enabled if document_id is None else KnowledgeChunk.document_id == document_id
+    return list(uow.scalars(query.where(asked)))
 
 
-def chunks(uow: Session, base_id: str, tenant_id: str, limit: int, offset: int) -> list[ChunkView]:
-    """Return a page of a base's chunks, by document and place."""
+def count_chunks(uow: Session, base_id: str, tenant_id: str, words: Sequence[str]) -> int:
+    """Return how many chunks of a base hold all of `words`."""
+    query = select(func.count()).select_from(KnowledgeChunk)
+    return uow.execute(query.where(*_matching(base_id, tenant_id, words))).scalar_one()
+
+
+def chunks(
+    uow: Session, base_id: str, tenant_id: str, limit: int, offset: int, words: Sequence[str]
+) -> list[ChunkView]:
+    """Return a page of a base's chunks that hold all of `words`, by document and place."""
     query = (
         _chunk_query()
-        .where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.tenant_id == tenant_id)
+        .where(*_matching(base_id, tenant_id, words))
         .order_by(KnowledgeChunk.document_id, KnowledgeChunk.ordinal)
         .limit(limit)
         .offset(offset)
@@ -209,14 +233,28 @@ def chunks(uow: Session, base_id: str, tenant_id: str, limit: int, offset: int) 
     return [ChunkView.model_validate(row) for row in uow.execute(query)]
 
 
+def chunk(uow: Session, base_id: str, tenant_id: str, chunk_id: str) -> ChunkView | None:
+    """Return a chunk of a base of the tenant."""
+    query = _chunk_query().where(*_matching(base_id, tenant_id, ()), KnowledgeChunk.id == chunk_id)
+    row = uow.execute(query).one_or_none()
+    return ChunkView.model_validate(row) if row else None
+
+
+def change_chunk(uow: Session, base_id: str, chunk_id: str, values: dict[str, Any]) -> None:
+    """Write columns of a chunk."""
+    query = update(KnowledgeChunk).where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.id == chunk_id)
+    uow.execute(query.values(**values))
+
+
 def chunks_by_id(
     uow: Session, base_ids: Iterable[str], tenant_id: str, ids: Iterable[str]
 ) -> dict[str, ChunkView]:
-    """Return those of `ids` that are chunks of these bases of the tenant."""
+    """Return those of `ids` that are chunks of these bases of the tenant, and were not taken out."""
     query = _chunk_query().where(
         KnowledgeChunk.base_id.in_(base_ids),
         KnowledgeChunk.tenant_id == tenant_id,
         KnowledgeChunk.id.in_(ids),
+        KnowledgeChunk.enabled,
     )
     return {row.id: ChunkView.model_validate(row) for row in uow.execute(query)}
 
@@ -228,13 +266,15 @@ def insert_chunks(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def delete_chunks(uow: Session, document_id: str) -> None:
-    """Delete a document's chunks, to cut it anew."""
-    uow.execute(delete(KnowledgeChunk).where(KnowledgeChunk.document_id == document_id))
+    """Delete a document's chunks, to cut it anew; those that people changed stay."""
+    query = delete(KnowledgeChunk).where(KnowledgeChunk.document_id == document_id)
+    uow.execute(query.where(KnowledgeChunk.enabled, ~KnowledgeChunk.edited))
 
 
 def _lacking(base_id: str, embedder: str) -> tuple[Any, ...]:
     return (
         KnowledgeChunk.base_id == base_id,
+        KnowledgeChunk.enabled,
         KnowledgeChunk.indexed_hash.is_distinct_from(KnowledgeChunk.content_hash)
         | KnowledgeChunk.indexed_by.is_distinct_from(embedder),
     )
@@ -261,10 +301,10 @@ def lacking(uow: Session, base_id: str, embedder: str, limit: int) -> list[Row[A
 
 def mark_indexed(uow: Session, base_id: str, embedder: str, hashes: dict[str, str]) -> None:
     """Record that the chunks (id -> content hash) have their vectors of `embedder`."""
-    query = update(KnowledgeChunk).where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.id.in_(hashes))
-    # A chunk cut anew meanwhile has another hash and keeps lacking its vector.
-    matching = query.where(KnowledgeChunk.content_hash.in_(set(hashes.values())))
-    uow.execute(matching.values(indexed_hash=KnowledgeChunk.content_hash, indexed_by=embedder))
+    query = update(KnowledgeChunk).where(KnowledgeChunk.base_id == base_id)
+    # A chunk changed meanwhile has another hash and keeps lacking its vector.
+    same = tuple_(KnowledgeChunk.id, KnowledgeChunk.content_hash).in_(list(hashes.items()))
+    uow.execute(query.where(same).values(indexed_hash=KnowledgeChunk.content_hash, indexed_by=embedder))
 
 
 def indexed_ids(uow: Session, base_id: str, embedder: str) -> set[str]:
@@ -276,8 +316,9 @@ def indexed_ids(uow: Session, base_id: str, embedder: str) -> set[str]:
 
 
 def content_hashes(uow: Session, base_id: str) -> dict[str, str]:
-    """Return the present content hash of every chunk of a base."""
-    query = select(KnowledgeChunk.id, KnowledgeChunk.content_hash).where(KnowledgeChunk.base_id == base_id)
+    """Return the present content hash of every chunk of a base that is to be found."""
+    query = select(KnowledgeChunk.id, KnowledgeChunk.content_hash)
+    query = query.where(KnowledgeChunk.base_id == base_id, KnowledgeChunk.enabled)
     return {row.id: row.content_hash for row in uow.execute(query)}
 
 

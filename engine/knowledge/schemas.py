@@ -14,7 +14,10 @@ class _View(BaseModel):
 
 
 class BaseView(_View):
-    """A knowledge base with its counts. `indexed_chunks` have a current vector and can be found."""
+    """A knowledge base with its counts. `indexed_chunks` have a current vector and can be found.
+
+    Chunks that were taken out are counted by `disabled` only.
+    """
 
     id: str
     tenant_id: str
@@ -26,6 +29,7 @@ class BaseView(_View):
     documents: int
     chunks: int
     indexed_chunks: int
+    disabled: int = 0
     created_at: datetime
 
 
@@ -53,7 +57,11 @@ class Snapshot(_View):
 
 
 class ChunkView(_View):
-    """A chunk with its exact place: `document_text[start:end] == text`; `page` counts from 1."""
+    """A chunk with its exact place; `page` counts from 1.
+
+    `document_text[start:end] == text` unless it was `edited`. One that is not `enabled` was taken out;
+    one that is not `indexed` lacks its current vector.
+    """
 
     id: str
     document_id: str
@@ -64,6 +72,22 @@ class ChunkView(_View):
     end: int
     heading: str
     page: int | None = None
+    enabled: bool = True
+    edited: bool = False
+    indexed: bool = False
+
+
+class PlaceView(_View):
+    """A chunk in its document: what stands there, `passage`, between the text `before` and `after` it.
+
+    `length` is the whole document's, in characters.
+    """
+
+    chunk: ChunkView
+    before: str
+    passage: str
+    after: str
+    length: int
 
 
 class Passage(_View):

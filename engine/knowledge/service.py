@@ -17,6 +17,7 @@ from engine.knowledge.models import KnowledgeBase
 from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
 
 BASE_NAME_LENGTH = 80
+MOST_WORDS = 10  # that a list of chunks is narrowed by
 _PIECE = 1 << 20
 
 
@@ -58,6 +59,12 @@ def get_base(uow: Session, base_id: str, tenant_id: str) -> BaseView:
     if found is None:
         raise NotFound("knowledge.unknown_base", field="base_id")
     return found
+
+
+def hold_base(uow: Session, base_id: str, tenant_id: str) -> BaseView:
+    """Return a base of the tenant; others who hold it wait until the transaction ends. Raises NotFound."""
+    repository.hold_base(uow, base_id)
+    return get_base(uow, base_id, tenant_id)
 
 
 def bases(uow: Session, tenant_id: str) -> list[BaseView]:
@@ -171,10 +178,27 @@ def document_text(uow: Session, document_id: str, tenant_id: str) -> str:
     return blobs().read(text_key(document.base_id, document_id)).decode()
 
 
-def chunks(uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0) -> list[ChunkView]:
-    """Return a page of a base's chunks, in reading order. Raises NotFound."""
+def chunks(
+    uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0, words: str = ""
+) -> list[ChunkView]:
+    """Return a page of the chunks of a base that hold all of `words`, in reading order. Raises NotFound."""
     get_base(uow, base_id, tenant_id)
-    return repository.chunks(uow, base_id, tenant_id, limit, offset)
+    return repository.chunks(uow, base_id, tenant_id, limit, offset, _asked(words))
+
+
+def count_chunks(uow: Session, base_id: str, tenant_id: str, words: str = "") -> int:
+    """Return how many chunks of a base hold all of `words`, also of those taken out. Raises NotFound."""
+    get_base(uow, base_id, tenant_id)
+    return repository.count_chunks(uow, base_id, tenant_id, _asked(words))
+
+
+def _asked(words: str) -> list[str]:
+    return storable(words).split()[:MOST_WORDS]
+
+
+def storable(text: str) -> str:
+    """Return `text` without what PostgreSQL refuses: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
 def _document(uow: Session, document_id: str, tenant_id: str) -> DocumentView:

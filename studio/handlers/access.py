@@ -6,8 +6,8 @@ from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
 PATHS = ("", "data", "train", "publish", "earnings", "review")
-# Pages about one knowledge base; the tab of the list stays marked.
-BELOW_KNOWLEDGE = ("retrieval",)
+UNDER = {"passages": "", "retrieval": ""}
+"""Pages without a tab of their own, and the page whose tab is marked on them."""
 NAMES = dict(zip(PATHS, ("knowledge", "data", "train", "publish", "earnings", "review"), strict=True))
 
 
@@ -19,17 +19,12 @@ def address(language: str, path: str = "", **query: str) -> str:
 
 def tabs(person: Person | None, language: str, here: str) -> list[tuple[str, str, bool]]:
     """Return the pages that `person` can use; the one that is open is always among them."""
-    here = parent(here)
+    here = UNDER.get(here, here)
     return [
         (address(language, path), t(f"studio.tab_{NAMES[path]}", language), path == here)
         for path in PATHS
         if path == here or person is None or _role_of(path) in person.roles
     ]
-
-
-def parent(path: str) -> str:
-    """Return the path of the page in whose tab a page stands; most stand in their own."""
-    return "" if path in BELOW_KNOWLEDGE else path
 
 
 def _role_of(path: str) -> str:

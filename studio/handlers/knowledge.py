@@ -10,7 +10,6 @@ from engine.knowledge.decoding import SUFFIXES as SUFFIXES
 from engine.knowledge.schemas import BaseView
 from studio.views import knowledge as views
 
-PAGE = 10
 LANGUAGES = ("en", "zh", "mixed")
 
 
@@ -24,15 +23,6 @@ class Detail:
     choices: list[tuple[str, str]]
     job: JobView | None
     ready: bool
-
-
-@dataclass(frozen=True)
-class ChunkPage:
-    """One page of the chunk browser; `page` counts from 1."""
-
-    html: str
-    page: int
-    pages: int
 
 
 def listing(person: Person, language: str) -> str:
@@ -77,12 +67,3 @@ def delete(person: Person, document_id: str, confirmed: bool) -> None:
 def prepare(person: Person, base_id: str) -> JobView:
     """Start cutting and indexing. Raises Conflict while a job is under way."""
     return flow.start(person, base_id)
-
-
-def chunk_page(person: Person, base_id: str, page: int, language: str) -> ChunkPage:
-    """Return one page of chunks; a page outside the range is moved into it."""
-    total = flow.base(person, base_id).chunks
-    pages = max(1, -(-total // PAGE))
-    page = min(max(1, page), pages)
-    chunks = flow.chunks(person, base_id, limit=PAGE, offset=(page - 1) * PAGE)
-    return ChunkPage(html=views.chunks(chunks, page, pages, total, language), page=page, pages=pages)

@@ -65,13 +65,6 @@ class KnowledgePage(StudioPage):
             self.deleting = self.part(Form(self.language, document=chosen, confirmed=confirmed))
             with gr.Row(elem_classes="mbe-row"):
                 self.delete = gr.Button(self.t("delete"), variant="stop", size="md")
-        with gr.Accordion(self.t("look_at_chunks"), open=False) as browser:
-            self.browser = browser
-            self.chunks = self.part(gr.HTML())
-            self.page_number = self.part(gr.Number(1, visible=False, precision=0))
-            with gr.Row(elem_classes="mbe-row"):
-                self.back = self.part(gr.Button(self.t("previous"), size="md"))
-                self.forth = self.part(gr.Button(self.t("next"), size="md"))
 
     def wire(self, blocks: gr.Blocks) -> None:
         self.leads(self.on(self.create.click, self.creating, self.new.inputs, busy=[self.create]))
@@ -82,10 +75,6 @@ class KnowledgePage(StudioPage):
         self.on(self.prepare.click, self.preparing, [self.base_id], busy=[self.prepare])
         self.connect(self.job, self.tick, self.base_id)
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
-        place = [self.base_id, self.page_number]
-        self.on(self.browser.expand, self.turned, place)
-        self.on(self.back.click, self.turned_back, place, busy=[self.chunks])
-        self.on(self.forth.click, self.turned_on, place, busy=[self.chunks])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if base_id := query.get("base"):
@@ -144,18 +133,3 @@ class KnowledgePage(StudioPage):
         return updates | self.deleting.cleared(
             document={"choices": choices, "value": None}, confirmed={"value": False}
         )
-
-    def turned(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
-        page = handlers.chunk_page(person_of(request), base_id, int(number or 1), self.language)
-        return {
-            self.chunks: page.html,
-            self.page_number: page.page,
-            self.back: gr.update(interactive=page.page > 1),
-            self.forth: gr.update(interactive=page.page < page.pages),
-        }
-
-    def turned_back(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
-        return self.turned(base_id, number - 1, request)
-
-    def turned_on(self, base_id: str, number: int, request: gr.Request) -> dict[Any, Any]:
-        return self.turned(base_id, number + 1, request)

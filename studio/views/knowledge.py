@@ -6,7 +6,7 @@ from html import escape
 from apps import cards
 from apps.cards import Html
 from engine.kit.messages import t
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView
+from engine.knowledge.schemas import BaseView, DocumentView
 
 STATE_TONES = {"stored": "calm", "chunked": "good", "failed": "bad"}
 
@@ -41,7 +41,7 @@ def _indexed(base: BaseView, language: str) -> Html:
     """Say whether everything in a base can be found."""
     if not base.documents:
         return Html(cards.muted(t("studio.empty_base", language)).text, 0)
-    if not base.chunks:
+    if not base.chunks and not base.disabled:
         return Html(cards.state(t("studio.not_prepared", language), "calm").text, 0)
     whole = base.indexed_chunks == base.chunks
     words = f"{base.indexed_chunks:,} / {base.chunks:,}"
@@ -61,7 +61,8 @@ def head(base: BaseView, language: str) -> str:
     back = t("studio.back_to_list", language)
     return (
         f'<a class="mbe-back" href="/{language}/studio/">← {back}</a><h1>{escape(base.name)}</h1>{counts}'
-        f'<p class="mbe-ways">{_way("retrieval", "check_retrieval", base, language)}</p>'
+        f'<p class="mbe-ways">{_way("retrieval", "check_retrieval", base, language)}'
+        f"{_way('passages', 'look_at_passages', base, language)}</p>"
     )
 
 
@@ -104,18 +105,3 @@ def _state(document: DocumentView, language: str) -> Html:
     return Html(
         f'{shown.text}<br><span class="mbe-muted">{escape(t(document.error, language))}</span>', words
     )
-
-
-def chunks(found: Sequence[ChunkView], page: int, pages: int, total: int, language: str) -> str:
-    """Return one page of chunks with where each stands."""
-    if not found:
-        return cards.empty(t("studio.no_chunks", language))
-    shown = "".join(
-        f'<div class="mbe-card"><div class="mbe-muted">{chunk.ordinal + 1} · '
-        f"{escape(chunk.document_name)}{cards.place(chunk.page, language)}"
-        f"{' · ' + escape(chunk.heading) if chunk.heading else ''}</div>"
-        f'<div class="mbe-text">{escape(chunk.text)}</div></div>'
-        for chunk in found
-    )
-    where = t("studio.page_of", language, page=page, pages=pages, total=f"{total:,}")
-    return f'<div class="mbe-muted">{where}</div><div class="mbe-stack">{shown}</div>'

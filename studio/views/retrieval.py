@@ -37,7 +37,7 @@ def head(base: BaseView, language: str) -> str:
         f'<a class="mbe-back" href="{escape(back)}">← {escape(base.name)}</a>'
         f"<h1>{t('studio.check_retrieval', language)}</h1>"
         f'<p class="mbe-muted">{t("studio.check_retrieval_why", language)}</p>'
-        f"{'' if base.indexed_chunks else why}"
+        f"{'' if base.indexed_chunks or base.disabled else why}"
     )
 
 

@@ -11,7 +11,7 @@ from studio.handlers import access
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_studio_builds_with_a_page_for_each_tab_and_no_public_api(language: str) -> None:
     demo = app.build(language)
-    assert {page[0] for page in demo.pages} == {*access.PATHS, *access.BELOW_KNOWLEDGE}
+    assert {page[0] for page in demo.pages} == {*access.PATHS, *access.UNDER}
     assert all(fn.api_visibility != "public" for fn in demo.fns.values())
 
 
@@ -25,6 +25,10 @@ def test_tabs_show_what_a_person_can_use_and_the_page_that_is_open(dana: Person,
     ]
     assert [href for href, _, here in access.tabs(rui, "zh", "review")] == ["/zh/studio/review"]
     assert ("/en/studio/data", "Data", True) in access.tabs(rui, "en", "data")
+
+
+def test_a_page_under_another_marks_its_tab_and_has_none_of_its_own(dana: Person) -> None:
+    assert access.tabs(dana, "zh", "passages") == access.tabs(dana, "zh", "")
 
 
 @pytest.mark.parametrize("role", ["developer", "reviewer"])

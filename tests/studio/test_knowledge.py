@@ -52,12 +52,6 @@ def test_a_document_is_deleted_only_when_chosen_and_confirmed(dana: Person) -> N
     assert knowledge.detail(dana, base_id, "en").choices == []
 
 
-def test_pages_of_chunks_stay_within_what_there_is(dana: Person) -> None:
-    base_id = knowledge.create(dana, "Tents", "en")
-    page = knowledge.chunk_page(dana, base_id, 7, "en")
-    assert (page.page, page.pages) == (1, 1) and "mbe-empty" in page.html
-
-
 def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Person) -> None:
     base_id = knowledge.create(dana, "Tents", "en")
     put(dana, base_id)

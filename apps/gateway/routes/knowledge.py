@@ -4,11 +4,12 @@ from fastapi import APIRouter, UploadFile
 from pydantic import BaseModel
 
 from apps.gateway.identity import Caller
+from engine.flows import edit_chunks
 from engine.flows import prepare_knowledge as flow
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.errors import NotFound
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage, Snapshot
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage, PlaceView, Snapshot
 
 router = APIRouter(prefix="/admin/knowledge", tags=["knowledge"])
 
@@ -30,6 +31,13 @@ class Version(BaseModel):
     """A snapshot of an index."""
 
     version: int
+
+
+class ChunkChange(BaseModel):
+    """What to change of a chunk; what is left out stays. `enabled` false takes it out of all answers."""
+
+    text: str | None = None
+    enabled: bool | None = None
 
 
 class Question(BaseModel):
@@ -83,9 +91,21 @@ def delete_document(kb_id: str, document_id: str, caller: Caller) -> dict[str, b
 
 
 @router.get("/{kb_id}/chunks")
-def chunks(kb_id: str, caller: Caller, limit: int = 50, offset: int = 0) -> list[ChunkView]:
-    """List the chunks of a base in reading order."""
-    return flow.chunks(caller, kb_id, limit=min(max(limit, 1), 500), offset=max(offset, 0))
+def chunks(kb_id: str, caller: Caller, limit: int = 50, offset: int = 0, words: str = "") -> list[ChunkView]:
+    """List the chunks of a base in reading order, or only those that hold all of `words`."""
+    return flow.chunks(caller, kb_id, limit=min(max(limit, 1), 500), offset=max(offset, 0), words=words)
+
+
+@router.get("/{kb_id}/chunks/{chunk_id}")
+def chunk(kb_id: str, chunk_id: str, caller: Caller) -> PlaceView:
+    """Return one chunk with the text around it in its document."""
+    return edit_chunks.document_view(caller, kb_id, chunk_id)
+
+
+@router.patch("/{kb_id}/chunks/{chunk_id}")
+def change_chunk(kb_id: str, chunk_id: str, given: ChunkChange, caller: Caller) -> ChunkView:
+    """Change the text of a chunk, take it out or put it back; indexing what changed starts by itself."""
+    return edit_chunks.change_chunk(caller, kb_id, chunk_id, text=given.text, enabled=given.enabled)
 
 
 @router.post("/{kb_id}/search")

@@ -13,7 +13,7 @@ from engine.accounts.schemas import Person
 from engine.kit.settings import settings
 from engine.knowledge import tasks
 from tests.engine.knowledge import files
-from tests.support import run_queued_jobs
+from tests.support import make_person, run_queued_jobs
 
 Gateway = Callable[[Person | None], TestClient]
 
@@ -73,8 +73,6 @@ def test_a_link_into_the_own_network_is_refused_and_nothing_stored(
 def test_a_link_into_another_persons_base_is_not_even_opened(
     http: TestClient, base: str, gateway: Gateway, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.support import make_person
-
     monkeypatch.setattr("engine.flows.prepare_knowledge.fetch", lambda link: pytest.fail("opened"))
     other = gateway(make_person("other@example.com", "developer"))
     assert other.post(f"/admin/knowledge/{base}/links", json={"link": page}).status_code == 404
@@ -117,3 +115,31 @@ def test_a_question_is_traced_saved_and_checked(http: TestClient, developer: Per
     started = http.post(f"{at}/indexing/restore", json={"version": kept["version"]})
     assert started.status_code == 202 and run_queued_jobs() == 1
     assert http.post(f"{at}/search", json={"question": "门店几点开门？"}).json()
+
+
+def test_a_chunk_is_edited_taken_out_and_shown_in_its_document(
+    http: TestClient, base: str, gateway: Gateway
+) -> None:
+    text = "# Returns\n\nThirty days.\n\n# Delivery\n\nTwo days."
+    http.post(f"/admin/knowledge/{base}/documents", files={"file": ("help.md", text.encode())})
+    http.post(f"/admin/knowledge/{base}/chunking/start")
+    run_queued_jobs()
+    chunk = http.get(f"/admin/knowledge/{base}/chunks", params={"words": "THIRTY"}).json()[0]
+    path = f"/admin/knowledge/{base}/chunks/{chunk['id']}"
+    changed = http.patch(path, json={"text": "Sixty days.", "enabled": False})
+    assert changed.status_code == 200, changed.text
+    assert {**chunk, "text": "Sixty days.", "edited": True, "enabled": False} == changed.json()
+    assert http.patch(path, json={}).json() == changed.json()
+    shown = http.get(path).json()
+    assert shown["chunk"] == changed.json()
+    assert shown["before"] + shown["passage"] + shown["after"] == text and shown["passage"] == "Thirty days."
+    assert http.get(f"/admin/knowledge/{base}").json()["disabled"] == 1
+    assert http.get("/admin/knowledge/" + base + "/indexing/status").status_code == 404
+    assert http.patch(path, json={"enabled": True}).json()["enabled"]
+    assert http.get(f"/admin/knowledge/{base}/indexing/status").json()["state"] == "queued"
+    refused = http.patch(path, json={"text": "  ", "enabled": False})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "text"
+    assert http.get(path).json()["chunk"]["enabled"]
+    other = gateway(make_person("other@example.com", "developer"))
+    for answer in (other.get(path), other.patch(path, json={"enabled": False}), http.get(f"{path}x")):
+        assert answer.status_code == 404 and answer.json()["error"]["code"].startswith("knowledge.unknown")

@@ -1,0 +1,83 @@
+"""What people change of single chunks: their text, and whether they are found at all."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from engine.kit.database import after_commit
+from engine.kit.errors import BadInput, NotFound
+from engine.knowledge import index, repository, service
+from engine.knowledge.chunking import Piece, chunk_id, content_hash
+from engine.knowledge.schemas import ChunkView, PlaceView
+
+LONGEST_TEXT = 4_000
+AROUND = 1_500  # characters of the document shown on either side of a chunk
+NO_VECTOR = {"indexed_hash": None, "indexed_by": None}
+
+
+def get_chunk(uow: Session, base_id: str, tenant_id: str, wanted: str) -> ChunkView:
+    """Return a chunk of a base of the tenant. Raises NotFound."""
+    service.get_base(uow, base_id, tenant_id)
+    found = repository.chunk(uow, base_id, tenant_id, wanted)
+    if found is None:
+        raise NotFound("knowledge.unknown_chunk", field="chunk_id")
+    return found
+
+
+def edit(uow: Session, base_id: str, tenant_id: str, wanted: str, text: str) -> ChunkView:
+    """Replace the text of a chunk, which lacks its vector then; its place in the document stays.
+
+    The same text changes nothing, and the document's own text makes it a chunk like the others again.
+    Raises NotFound, and BadInput for an empty or overlong text.
+    """
+    chunk = get_chunk(uow, base_id, tenant_id, wanted)
+    text = service.storable(text).strip()
+    if not 0 < len(text) <= LONGEST_TEXT:
+        raise BadInput("knowledge.bad_chunk_text", field="text", most=LONGEST_TEXT)
+    return chunk if text == chunk.text.strip() else _write(uow, base_id, tenant_id, chunk, text)
+
+
+def restore(uow: Session, base_id: str, tenant_id: str, wanted: str) -> ChunkView:
+    """Give a chunk its text in the document back. Raises NotFound, also when the document is lost."""
+    found = place(uow, base_id, tenant_id, wanted)
+    return _write(uow, base_id, tenant_id, found.chunk, found.passage) if found.chunk.edited else found.chunk
+
+
+def _write(uow: Session, base_id: str, tenant_id: str, chunk: ChunkView, text: str) -> ChunkView:
+    piece = Piece(text=text, start=chunk.start, end=chunk.end, heading=chunk.heading)
+    document = service.get_document(uow, chunk.document_id, tenant_id)
+    # The id was made of the original text, so it tells whether this is that.
+    edited = chunk_id(document.sha256, piece) != chunk.id
+    values = {"text": text, "content_hash": content_hash(piece), "edited": edited}
+    return _changed(uow, base_id, tenant_id, chunk.id, values)
+
+
+def set_enabled(uow: Session, base_id: str, tenant_id: str, wanted: str, enabled: bool) -> ChunkView:
+    """Take a chunk out, so that it is not found from this moment on, or put it back. Raises NotFound.
+
+    It has no vector afterwards either way.
+    """
+    chunk = get_chunk(uow, base_id, tenant_id, wanted)
+    if chunk.enabled == enabled:
+        return chunk
+    if not enabled:
+        after_commit(uow, lambda: index.remove(base_id, [chunk.id]))
+    return _changed(uow, base_id, tenant_id, chunk.id, {"enabled": enabled, **NO_VECTOR})
+
+
+def _changed(uow: Session, base_id: str, tenant_id: str, wanted: str, values: dict[str, Any]) -> ChunkView:
+    repository.change_chunk(uow, base_id, wanted, values)
+    return get_chunk(uow, base_id, tenant_id, wanted)
+
+
+def place(uow: Session, base_id: str, tenant_id: str, wanted: str) -> PlaceView:
+    """Return a chunk with the text around it in its document. Raises NotFound."""
+    chunk = get_chunk(uow, base_id, tenant_id, wanted)
+    text = service.document_text(uow, chunk.document_id, tenant_id)
+    return PlaceView(
+        chunk=chunk,
+        before=text[max(0, chunk.start - AROUND) : chunk.start],
+        passage=text[chunk.start : chunk.end],
+        after=text[chunk.end : chunk.end + AROUND],
+        length=len(text),
+    )
