@@ -160,6 +160,14 @@ class Bases:
         flow.start(self.person, base_id)
         return base_id
 
+    def remove(self, base_id: str) -> None:
+        """Delete a base, so that the next one finds no more tables beside it than this one did."""
+        from engine.kit.database import unit_of_work
+        from engine.knowledge import service
+
+        with unit_of_work() as uow:
+            service.delete_base(uow, base_id, self.person.tenant_id)
+
     def step(self, base_id: str, seconds: dict[str, float]) -> tuple[str, int, float] | None:
         """Make one attempt at the base's job; returns its kind, exit status and time, None when all is done.
 
@@ -260,6 +268,7 @@ def kills(home: Path, count: int) -> list[Row]:
             base_id = bases.fill()
             _shake(bases, base_id, expected, rng, toll, count)
             outcomes.append(compare(calm, bases.contents(base_id)))
+            bases.remove(base_id)
     spent = time.perf_counter() - started
     by_kind = ", ".join(f"{number} of {kind}" for kind, number in sorted(toll.kills.items()))
     size = f"{len(outcomes)} bases of {calm.chunks.total()} chunks"
