@@ -16,6 +16,7 @@ from engine.kit.settings import REPOSITORY, settings
 SAMPLES = REPOSITORY / "data" / "samples"
 XQUAD = REPOSITORY.parent / "shared" / "data"
 TENANT = "benchmark"
+DOCUMENT_LENGTH = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,17 @@ def xquad(language: str, paragraphs: int | None) -> Corpus | None:
             questions.append(Question(text=asked["question"], document=name, answers=answers))
     name = f"xquad {language}" + (f" ({paragraphs} paragraphs)" if paragraphs else "")
     return Corpus(name=name, language=language, documents=documents, questions=questions)
+
+
+def distractors(language: str, characters: int) -> Corpus | None:
+    """Return that much running text in documents of DOCUMENT_LENGTH, without questions; None without it."""
+    path = XQUAD / f"distractors.{language}.txt"
+    if not path.exists():
+        return None
+    text = path.read_text("utf-8")[:characters]
+    starts = range(0, len(text), DOCUMENT_LENGTH)
+    documents = {f"{n:04}.txt": text[start : start + DOCUMENT_LENGTH] for n, start in enumerate(starts)}
+    return Corpus(name=f"distractors {language}", language=language, documents=documents, questions=[])
 
 
 def build(corpus: Corpus) -> tuple[str, float, float]:

@@ -35,6 +35,11 @@ def share(name: str, value: float, at_least: float | None = None, baseline: floa
     )
 
 
+def at_most(name: str, value: float, limit: float, unit: str) -> Row:
+    """Return a row of something of which there should be no more than `limit`."""
+    return Row(name=name, value=value, unit=unit, goal=f"<= {limit}" if limit else "0", ok=value <= limit)
+
+
 def machine(libraries: Sequence[str]) -> Row:
     """Return what the figures were measured on, in the shape of a row."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in libraries)
