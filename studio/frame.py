@@ -22,7 +22,8 @@ CSS = """
 .mbe-facts dd{margin:0}
 @media(max-width:760px){.mbe-facts{grid-template-columns:1fr;gap:2px}.mbe-facts dd{margin-bottom:8px}}
 .mbe-page details>summary{cursor:pointer;margin:8px 0}
-.mbe-page p.mbe-ways{margin:12px 0 0}.mbe-ways a{margin-right:20px;color:var(--primary);text-decoration:none}
+.mbe-page p.mbe-ways{margin:12px 0 0}
+.mbe-page .mbe-ways a{padding:0;margin-right:20px;color:var(--primary);text-decoration:none}
 .mbe-stack>.mbe-card{margin-bottom:8px}
 .mbe-page ol.mbe-track{display:flex;flex-wrap:wrap;gap:4px 0;list-style:none!important;
  margin:8px 0 16px;padding:0}
