@@ -284,6 +284,6 @@ def test_processes_that_work_on_one_base_write_each_chunk_once(db: str) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(180)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert vectors(base) == sorted(chunk.id for chunk in all_chunks(base)) and len(vectors(base)) == 450
