@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from engine.kit.database import after_commit
 from engine.kit.errors import BadInput, NotFound
-from engine.knowledge import index, repository, service
+from engine.knowledge import repository, service
 from engine.knowledge.chunking import Piece, chunk_id, content_hash
 from engine.knowledge.schemas import ChunkView, PlaceView
 
@@ -33,7 +33,7 @@ def edit(uow: Session, base_id: str, tenant_id: str, wanted: str, text: str) -> 
     chunk = get_chunk(uow, base_id, tenant_id, wanted)
     text = service.storable(text).strip()
     if not 0 < len(text) <= LONGEST_TEXT:
-        raise BadInput("knowledge.bad_chunk_text", field="text", most=LONGEST_TEXT)
+        raise BadInput("knowledge.bad_chunk_text", field="text", most=f"{LONGEST_TEXT:,}")
     return chunk if text == chunk.text.strip() else _write(uow, base_id, tenant_id, chunk, text)
 
 
@@ -61,7 +61,7 @@ def set_enabled(uow: Session, base_id: str, tenant_id: str, wanted: str, enabled
     if chunk.enabled == enabled:
         return chunk
     if not enabled:
-        after_commit(uow, lambda: index.remove(base_id, [chunk.id]))
+        after_commit(uow, lambda: service.remove_vectors(base_id, [chunk.id]))
     return _changed(uow, base_id, tenant_id, chunk.id, {"enabled": enabled, **NO_VECTOR})
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from typing import BinaryIO, cast, get_args
 
 from sqlalchemy.orm import Session
 
 from engine.kit.blobs import blobs
-from engine.kit.database import after_commit
+from engine.kit.database import after_commit, engine
 from engine.kit.errors import BadInput, NotFound, TooLarge
 from engine.kit.ids import new_id
 from engine.kit.settings import settings
@@ -162,7 +163,7 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
 
     # Vectors that stay behind do no harm: searches read PostgreSQL, and the next indexing removes them.
     def clear() -> None:
-        index.remove(document.base_id, ids)
+        remove_vectors(document.base_id, ids)
         for key in (blob_key, text_key):
             blobs().delete(key(document.base_id, document_id))
 
@@ -230,3 +231,17 @@ def _read(source: BinaryIO | bytes, name: str) -> bytes:
 
 def _size_text(size: int) -> str:
     return f"{size / 2**20:g} MB" if size >= 2**20 else f"{size:,} B"
+
+
+def remove_vectors(base_id: str, chunk_ids: Sequence[str]) -> None:
+    """Remove vectors, unless a job is writing to the base: it removes those without a chunk at its end.
+
+    A row deleted while that job compacts its table would make the job fail.
+    """
+    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not repository.try_lock(connection, base_id):
+            return
+        try:
+            index.remove(base_id, chunk_ids)
+        finally:
+            repository.unlock(connection, base_id)

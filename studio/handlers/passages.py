@@ -31,14 +31,6 @@ class Detail:
     moving: bool
 
 
-@dataclass(frozen=True)
-class Done:
-    """What was done of a passage, in words, and its text now."""
-
-    words: str
-    text: str
-
-
 def where(query: Mapping[str, str]) -> Where:
     """Return what the query of an address names. Raises NotFound when that is no base."""
     if not query.get("base"):
@@ -84,15 +76,15 @@ def _card(job: JobView, language: str) -> str:
     return cards.job_card(job, language, access.job_title(job, language))
 
 
-def save(person: Person, asked: Where, text: str, language: str) -> Done:
-    """Replace the text of a passage. Raises NotFound, and BadInput naming the field."""
+def save(person: Person, asked: Where, text: str, language: str) -> str:
+    """Replace the text of a passage and return what happens next. Raises NotFound, BadInput (field text)."""
     before = edit_chunks.chunk(person, asked.base_id, asked.chunk_id)
     after = edit_chunks.edit_chunk(person, asked.base_id, asked.chunk_id, text or "")
     return _done("unchanged" if after == before else "saved", after, language)
 
 
-def restore(person: Person, asked: Where, language: str) -> Done:
-    """Give a passage its text in the document back. Raises NotFound."""
+def restore(person: Person, asked: Where, language: str) -> str:
+    """Give a passage its text in the document back and return what happens next. Raises NotFound."""
     return _done("restored", edit_chunks.restore_chunk(person, asked.base_id, asked.chunk_id), language)
 
 
@@ -102,6 +94,6 @@ def put(person: Person, asked: Where, enabled: bool, language: str) -> str:
     return t("studio.passage_back" if enabled else "studio.passage_out", language)
 
 
-def _done(what: str, chunk: ChunkView, language: str) -> Done:
+def _done(what: str, chunk: ChunkView, language: str) -> str:
     out = "" if chunk.enabled or what == "unchanged" else "_out"
-    return Done(words=t(f"studio.passage_{what}{out}", language), text=chunk.text)
+    return t(f"studio.passage_{what}{out}", language)

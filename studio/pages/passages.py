@@ -53,7 +53,7 @@ class PassagesPage(StudioPage):
         self.job = self.part(gr.HTML(visible=False))
         self.timer = self.part(gr.Timer(TICK_SECONDS, active=False))
         text = gr.Textbox(
-            label=self.t("passage_text"), info=self.t("passage_text_info"), lines=5, max_lines=16
+            label=self.t("passage_text"), info=self.t("passage_text_info"), lines=4, max_lines=16
         )
         self.form = self.part(Form(self.language, text=text))
         with gr.Row(elem_classes="mbe-row"):
@@ -62,7 +62,7 @@ class PassagesPage(StudioPage):
             self.take_out = self.part(gr.Button(self.t("take_out"), visible=False, size="md"))
             self.put_back = self.part(gr.Button(self.t("put_back"), visible=False, size="md"))
         gr.HTML(f"<h2>{self.t('in_document')}</h2>")
-        self.place = self.part(gr.HTML())
+        self.source = self.part(gr.HTML())
 
     def wire(self, blocks: gr.Blocks) -> None:
         for event in (self.narrow.click, self.words.submit):
@@ -77,13 +77,13 @@ class PassagesPage(StudioPage):
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         asked = handlers.where(query)
         if asked.chunk_id:
-            text = handlers.detail(person, asked, self.language).text
+            now = handlers.detail(person, asked, self.language)
             return {
                 self.query: asked.query(),
                 self.listing: gr.update(visible=False),
                 self.detail: gr.update(visible=True),
-                **self.form.cleared(text={"value": text}),
-                **self.shown(person, asked),
+                **self.form.cleared(text={"value": now.text}),
+                **self.shown(now),
             }
         return {
             self.query: asked.query(),
@@ -95,12 +95,11 @@ class PassagesPage(StudioPage):
     def lost(self, message: str) -> str:
         return access.lost(message, self.language, "")
 
-    def shown(self, person: Person, asked: Where) -> dict[Any, Any]:
+    def shown(self, now: handlers.Detail) -> dict[Any, Any]:
         """Return the updates that show a passage as it is now; the form keeps what was typed."""
-        now = handlers.detail(person, asked, self.language)
         return {
             self.head: now.head,
-            self.place: now.place,
+            self.source: now.place,
             self.job: gr.update(value=now.job, visible=bool(now.job)),
             self.timer: gr.update(active=now.moving),
             self.restore: gr.update(visible=now.edited),
@@ -115,26 +114,30 @@ class PassagesPage(StudioPage):
     def saving(self, query: str, text: str, request: gr.Request) -> dict[Any, Any]:
         person, asked = person_of(request), asked_in(query)
         try:
-            done = handlers.save(person, asked, text, self.language)
+            words = handlers.save(person, asked, text, self.language)
         except EngineError as error:
             return self.form.refused(error)
-        return {**self.form.said(done.words, text={"value": done.text}), **self.shown(person, asked)}
+        return self._done(words, person, asked)
 
     def restoring(self, query: str, request: gr.Request) -> dict[Any, Any]:
         person, asked = person_of(request), asked_in(query)
-        done = handlers.restore(person, asked, self.language)
-        return {**self.form.said(done.words, text={"value": done.text}), **self.shown(person, asked)}
+        return self._done(handlers.restore(person, asked, self.language), person, asked)
+
+    def _done(self, words: str, person: Person, asked: Where) -> dict[Any, Any]:
+        """Return the updates that say what was done of the text, and show the passage with it."""
+        now = handlers.detail(person, asked, self.language)
+        return {**self.form.said(words, text={"value": now.text}), **self.shown(now)}
 
     def _putting(self, enabled: bool) -> Callable[..., dict[Any, Any]]:
         def put(query: str, request: gr.Request) -> dict[Any, Any]:
             person, asked = person_of(request), asked_in(query)
             words = handlers.put(person, asked, enabled, self.language)
-            return {**self.form.said(words), **self.shown(person, asked)}
+            return {**self.form.said(words), **self.shown(handlers.detail(person, asked, self.language))}
 
         return put
 
     def tick(self, query: str, request: gr.Request) -> dict[Any, Any]:
-        return self.shown(person_of(request), asked_in(query))
+        return self.shown(handlers.detail(person_of(request), asked_in(query), self.language))
 
 
 def asked_in(query: str) -> Where:

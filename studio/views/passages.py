@@ -19,9 +19,10 @@ CSS = """
 .mbe-page :is(.mbe-open,.mbe-pager a){color:var(--primary);font-weight:500;text-decoration:none;padding:0}
 .mbe-page :is(.mbe-open,.mbe-pager a):hover{text-decoration:underline}
 .mbe-page .mbe-pager{display:flex;flex-wrap:wrap;gap:4px 20px;align-items:baseline;margin:0 0 8px;
- color:var(--muted);font-variant-numeric:tabular-nums}
+ font-variant-numeric:tabular-nums}
+.mbe-page .mbe-pager,.mbe-page .mbe-pager span{color:var(--muted)}
 .mbe-page nav.mbe-pager{margin:16px 0 0}
-.mbe-page .mbe-doc{padding:0}
+.mbe-page .mbe-doc{padding:0!important;overflow:hidden}
 .mbe-doc>div{padding:12px 20px}
 .mbe-far{max-height:132px;overflow-y:auto;border-top:1px solid var(--line)}
 .mbe-page .mbe-far .mbe-text{color:var(--muted)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.kit.database import unit_of_work
+from engine.kit.database import engine, unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import editing, index, repository, service, tasks
 from engine.knowledge.quotes import quoted
@@ -165,6 +165,19 @@ def test_a_chunk_taken_out_during_indexing_leaves_no_vector(
     assert tasks.index_job(FakeContext(base))["removed"] == 1
     assert first.id not in index.ids(base.id, view(base).embedder)
     assert not enable(base, first, True).indexed
+
+
+def test_a_vector_is_left_to_the_job_that_is_writing(base: BaseView) -> None:
+    """Deleting it there and then could make the job's compaction fail."""
+    first, embedder = chunks(base)[0], view(base).embedder
+    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as job:
+        assert repository.try_lock(job, base.id)
+        enable(base, first, False)
+        assert first.id in index.ids(base.id, embedder)
+        assert first.text not in found(base, "几天内可以退货？")
+        repository.unlock(job, base.id)
+    assert tasks.index_job(FakeContext(base))["removed"] == 1
+    assert first.id not in index.ids(base.id, embedder)
 
 
 def test_a_chunk_edited_to_the_text_of_another_is_not_taken_for_indexed(base: BaseView) -> None:
