@@ -32,8 +32,8 @@ class RetrievalPage(StudioPage):
         with gr.Row(elem_classes="mbe-row"):
             self.ask = gr.Button(self.t("look_into_it"), variant="primary", size="md")
         self.found = self.part(gr.HTML())
-        with gr.Column(visible=False) as place:
-            self.place = self.part(place)
+        with gr.Column(visible=False) as answering:
+            self.answering = self.part(answering)
             answer = gr.Radio([], label=self.t("which_answers"), info=self.t("which_answers_info"))
             self.saving = self.part(Form(self.language, answer=answer))
             with gr.Row(elem_classes="mbe-row"):
@@ -94,7 +94,7 @@ class RetrievalPage(StudioPage):
             **self.asking.cleared(),
             **self.saving.cleared(answer={"choices": found.choices, "value": found.proposed}),
             self.found: found.html,
-            self.place: gr.update(visible=True),
+            self.answering: gr.update(visible=True),
         }
 
     def looking(self, base_id: str, question: str, request: gr.Request) -> dict[Any, Any]:
