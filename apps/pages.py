@@ -21,9 +21,7 @@ CSS = """
 .mbe-page .mbe-bad-field input,.mbe-page .mbe-bad-field textarea{border-color:var(--bad)!important}
 .mbe-page .mbe-bad-field .info,.mbe-page .mbe-bad-field span[data-testid="block-info"]+div{color:var(--bad)}
 .mbe-page .mbe-row{align-items:center;flex-wrap:wrap;gap:8px}
-.mbe-page .mbe-row>:is(button,a.md){flex:0 0 auto!important;width:auto!important;
- min-width:max-content!important}
-.mbe-page .mbe-row>a.md{font-weight:500;font-size:15px;padding:8px 16px;min-height:40px}
+.mbe-page .mbe-row>button{flex:0 0 auto!important;width:auto!important;min-width:max-content!important}
 .mbe-page .js-plotly-plot text{fill:var(--ink)!important}
 .mbe-page .js-plotly-plot :is(.gridlayer,.zerolinelayer) path{stroke:var(--line)!important}
 .mbe-page .mbe-chat{border:1px solid var(--line)!important;border-radius:10px!important;
