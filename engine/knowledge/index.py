@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,13 @@ def _connect(folder: Path) -> Any:
     return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
 
 
+_first = Lock()
+
+
 def _database() -> Any:
-    return _connect(settings().home / "lance")
+    # Two threads that import the library for the first time at once break its import.
+    with _first:
+        return _connect(settings().home / "lance")
 
 
 def table_name(base_id: str, embedder: str) -> str:
