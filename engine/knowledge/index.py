@@ -96,18 +96,29 @@ def _open(name: str) -> Any | None:
 
 
 def create(base_id: str, embedder: str, dimension: int, language: str) -> None:
-    """Create the table of a base and an embedder with its indexes, unless it is there.
+    """Create the table of a base and an embedder with its indexes, or what is lacking of that.
 
     English texts are searched by stemmed words, others by characters and pairs of characters.
     """
-    import pyarrow as pa
     from lancedb.index import FTS
 
     name = table_name(base_id, embedder)
-    if _open(name) is not None:
-        return
+    table = _open(name)
+    if table is None:
+        table = _database().create_table(name, schema=_schema(dimension))
+    # Whoever made it may have been killed on the way, so each step looks for itself.
+    if not any(b"primary-key" in name for name in table.schema.field("id").metadata or {}):
+        # Without a declared key, concurrent upserts of the same id silently leave duplicates.
+        table.set_unenforced_primary_key("id")
+    if not table.list_indices():
+        table.create_index("text", config=FTS(**(_ENGLISH if language == "en" else _NGRAMS)))
+
+
+def _schema(dimension: int) -> Any:
+    import pyarrow as pa
+
     text, required = pa.string(), False
-    schema = pa.schema(
+    return pa.schema(
         [
             pa.field("id", text, required),
             pa.field("base_id", text, required),
@@ -116,10 +127,6 @@ def create(base_id: str, embedder: str, dimension: int, language: str) -> None:
             pa.field("vector", pa.list_(pa.float32(), dimension), required),
         ]
     )
-    table = _database().create_table(name, schema=schema)
-    # Without a declared key, concurrent upserts of the same id silently leave duplicates.
-    table.set_unenforced_primary_key("id")
-    table.create_index("text", config=FTS(**(_ENGLISH if language == "en" else _NGRAMS)))
 
 
 def upsert(base_id: str, embedder: str, entries: Sequence[Entry], vectors: Vectors) -> None:

@@ -11,7 +11,7 @@ from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound, NotReady
 from engine.kit.settings import settings
-from engine.knowledge import index, service, tasks
+from engine.knowledge import embedding, index, service, tasks
 from engine.knowledge.retrieve import retrieve
 from engine.knowledge.schemas import BaseView, ChunkView
 from tests.engine.knowledge import files
@@ -94,6 +94,27 @@ def test_a_resumed_indexing_embeds_only_what_is_left(db: str, monkeypatch: pytes
         "message": "450/450",
     }
     assert tasks.index_job(FakeContext(base))["indexed"] == 0
+
+
+@pytest.mark.parametrize("step", ["set_unenforced_primary_key", "create_index"])
+def test_a_table_whose_making_was_cut_short_is_completed(
+    db: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    from lancedb.table import LanceTable
+
+    base = make_base(short=SHORT)
+    tasks.chunk_job(FakeContext(base))
+
+    def die(*_: object, **__: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        broken.setattr(LanceTable, step, die)
+        tasks.index_job(FakeContext(base))
+    tasks.index_job(FakeContext(base))
+    vector = embedding.by_name("ngram").embed_query("可以")
+    found = index.full_text(base.id, "t1", view(base).embedder, text="可以", vector=vector, limit=5)
+    assert [hit.chunk_id for hit in found] == vectors(base)
 
 
 def test_a_new_document_is_indexed_alone_and_a_deleted_one_leaves_no_vector(db: str) -> None:
