@@ -11,6 +11,7 @@ LONGEST_HEADING = 200
 LONGEST_LEAD = 120
 _WIDE = "\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\uff00-\uffef"
 _TOKEN = re.compile(rf"[{_WIDE}]|[^\s{_WIDE}]+")
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3000))))  # what is in no token
 _LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")
 _HEADING = re.compile(rf"[ ]{{0,3}}(#{{1,6}})[ \t]+(\S.{{0,{LONGEST_HEADING}}}?)[ \t]*#*[ \t]*$")
 _ITEM = re.compile(
@@ -226,6 +227,12 @@ def _bounded(
 
 def _cut(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """Yield spans of at most `most` tokens that together hold every visible character, in one pass."""
+    # Nearly every span fits, and then needs no walk from token to token.
+    if end - start <= _longest(most) and estimate_tokens(whole := text[start:end]) <= most:
+        if inner := whole.strip(_SPACES):
+            low = start + len(whole) - len(whole.lstrip(_SPACES))
+            yield low, low + len(inner)
+        return
     last, size = start, 0.0
     begin: int | None = None
     for low, high in _tokens(text, start, end, most):
@@ -247,7 +254,11 @@ def _cut(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]
 
 def _tokens(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """Yield the spans of the tokens, a run of more than `most` tokens' length in parts."""
-    longest = 6 * most // 2
+    longest = _longest(most)
     for match in _TOKEN.finditer(text, start, end):
         for low in range(match.start(), match.end(), longest):
             yield low, min(low + longest, match.end())
+
+
+def _longest(most: int) -> int:
+    return 6 * most // 2
