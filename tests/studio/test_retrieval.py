@@ -1,14 +1,12 @@
 """The retrieval page: what it shows and does, without a browser."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from engine.accounts.schemas import Person
 from engine.flows import prepare_knowledge
 from engine.kit.errors import BadInput, NotFound
-from engine.knowledge import tasks
 from studio.handlers import knowledge, retrieval
+from tests.engine.knowledge.fakes import prepare
 
 HELP = "## 营业时间\n\n门店每天早上九点开门。\n\n## 停车\n\n停车场前<两>小时免费。"
 
@@ -18,15 +16,7 @@ def base_id(dana: Person) -> str:
     """A base of Dana's that is ready to be asked."""
     made = knowledge.create(dana, "Shop", "zh")
     prepare_knowledge.add_document(dana, made, "help.md", HELP.encode())
-    context = SimpleNamespace(
-        params={"base_id": made, "tenant_id": dana.tenant_id},
-        checkpoint=None,
-        report=lambda **_: None,
-        save_checkpoint=lambda _: None,
-        check_stop=lambda: None,
-    )
-    tasks.chunk_job(context)
-    tasks.index_job(context)
+    prepare(prepare_knowledge.base(dana, made))
     return made
 
 

@@ -3,16 +3,16 @@
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from engine.accounts.schemas import Person
+from engine.flows import prepare_knowledge
 from engine.kit.settings import settings
-from engine.knowledge import tasks
 from tests.engine.knowledge import files
+from tests.engine.knowledge.fakes import prepare
 from tests.support import make_person, run_queued_jobs
 
 Gateway = Callable[[Person | None], TestClient]
@@ -89,15 +89,7 @@ def test_a_question_is_traced_saved_and_checked(http: TestClient, developer: Per
     made = http.post("/admin/knowledge", json={"name": "Hilfe", "language": "zh"}).json()["id"]
     at = f"/admin/knowledge/{made}"
     http.post(f"{at}/documents", files={"file": ("a.md", "## 营业时间\n\n门店每天早上九点开门。".encode())})
-    context = SimpleNamespace(
-        params={"base_id": made, "tenant_id": developer.tenant_id},
-        checkpoint=None,
-        report=lambda **_: None,
-        save_checkpoint=lambda _: None,
-        check_stop=lambda: None,
-    )
-    tasks.chunk_job(context)
-    tasks.index_job(context)
+    prepare(prepare_knowledge.base(developer, made))
     found = http.post(f"{at}/trace", json={"question": "门店几点开门？"}).json()
     assert found["used"] == [found["fused"][0]["chunk_id"]] and found["words"] and found["near"]
     saved = http.post(f"{at}/questions", json={"question": "门店几点开门？", "chunk_id": found["used"][0]})
