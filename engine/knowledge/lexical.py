@@ -1,11 +1,16 @@
 """The telling words of a question, and how much of them a passage holds. Pure."""
 
-import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
-_RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]+|[^\W_]+(?:['’][^\W_]+)?")
+import numpy as np
+
+ALONE = 0.5  # what a Chinese character counts that a passage has, but next to other characters
+
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
+_RUN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['’][^\W_{_CJK}]+)?")
 _FIRST_CJK = "\u3040"
 _STOP_WORDS = """
     a about after all also am an and any are as at be been before but by can cannot could did do does
@@ -17,11 +22,16 @@ _STOP_WORDS = """
     hello hi okay ok long ever
 """
 _STOP = frozenset(_STOP_WORDS.split())
-_STOP_PHRASES = re.compile(
-    "请问|请|什么时候|什么样|什么|怎么样|怎么办|怎么|怎样|如何|多少钱|多少|多长时间|多久|多大|多长|哪些|哪个|哪里|哪儿|哪种"
+# What only asks, and says nothing about what is asked for.
+_ASKING = (
+    "请问|什么时候|什么样|什么|怎么样|怎么办|怎么|怎样|如何|多少钱|多少|多长时间|多久|多大|多长|哪些|哪个|哪里|哪儿|哪种"
     "|为什么|是不是|有没有|能不能|可不可以|可以|能够|需要|应该|告诉我|我们|你们|他们|它们|一下|一共|总共|大概|大约"
-    "|还有|那么|这个|那个|这些|那些|几个|几天|我想|想问|知道|谢谢|你好|您好|您|吗|呢|啊|吧|嘛|呀|么|的|了|是|它|他|她|我|你|几"
+    "|还有|那么|这个|那个|这些|那些|几个|几天|我想|想问|知道|谢谢|你好|您好"
 )
+_ASKING_WORDS = re.compile(
+    rf"\b(?:what|which|who|whom|whose|when|where|why|how|many|much|does|did|do)\b|{_ASKING}"
+)
+_STOP_PHRASES = re.compile(f"{_ASKING}|请|您|吗|呢|啊|吧|嘛|呀|么|的|了|是|它|他|她|我|你|几")
 _FOLLOW_UP = re.compile(
     r"\s*(?:and|but|or|what about|how about|what if|then|also|is it|does it)\b"
     r"|.*\b(?:it|its|they|them|their|that|those|this|these|one|ones|he|she|there)\b"
@@ -35,6 +45,7 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower()
 
 
+@lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """Return an English word without its plural or verb ending; both sides are treated alike."""
     word = word.removesuffix("'s").removesuffix("’s")
@@ -73,6 +84,15 @@ def terms(text: str) -> list[str]:
     return list(found)
 
 
+def sought(question: str) -> str:
+    """Return what full-text search should look for: the question without the words that only ask.
+
+    Single function characters stay: they may be part of a name, and BM25 weighs them by itself.
+    """
+    rest = " ".join(_ASKING_WORDS.sub(" ", normalise(question)).split())
+    return rest if terms(rest) else question
+
+
 def is_follow_up(question: str) -> bool:
     """Return whether a question says too little to be searched without the one before it."""
     telling = len(terms(question))
@@ -80,22 +100,46 @@ def is_follow_up(question: str) -> bool:
 
 
 def shares(question: str, passages: Sequence[str]) -> list[float]:
-    """Return for each passage the share (0 to 1) of the question's telling terms that it holds.
+    """Return for each passage the share (0 to 1) of the question that it holds.
 
-    Terms are weighted by rarity among `passages`, as BM25 weighs them:
-    ln(1 + (N - df + 0.5) / (df + 0.5)).
+    A word counts when the passage has it in any form, a Chinese character when the passage has it
+    together with a neighbour, and half when it stands there alone: no dictionary tells where words
+    end. Both are weighted by rarity among `passages`, as BM25 weighs them:
+    ln(1 + (N - df + 0.5) / (df + 0.5)), where half a character counts half in df.
     """
-    wanted = terms(question)
-    holds = [_held(wanted, passage) for passage in passages]
-    weights = {}
-    for term in wanted:
-        df = sum(term in held for held in holds)
-        weights[term] = math.log(1 + (len(passages) - df + 0.5) / (df + 0.5))
-    total = sum(weights.values())
-    return [sum(weights[term] for term in held) / total if total else 0.0 for held in holds]
+    wanted = _parts(question)
+    if not wanted or not passages:
+        return [0.0] * len(passages)
+    held = np.array([_held(wanted, passage) for passage in passages])
+    df = held.sum(axis=0)
+    weights = np.log1p((len(passages) - df + 0.5) / (df + 0.5))
+    found: list[float] = (held @ weights / weights.sum()).tolist()
+    return found
 
 
-def _held(wanted: Sequence[str], passage: str) -> set[str]:
+def _parts(question: str) -> list[tuple[str, ...]]:
+    """Return the stems of the question's telling words, and its characters with their pairs, once each."""
+    found: dict[tuple[str, ...], None] = {}
+    for run in runs(question):
+        if is_cjk(run):
+            pairs = [run[i : i + 2] for i in range(len(run) - 1)]
+            for i, character in enumerate(run):
+                found[(character, *pairs[max(i - 1, 0) : i + 1])] = None
+        elif run not in _STOP:
+            found[(stem(run),)] = None
+    return list(found)
+
+
+def _held(wanted: Sequence[tuple[str, ...]], passage: str) -> list[float]:
     text = normalise(passage)
     words = {stem(run) for run in _RUN.findall(text) if not is_cjk(run)}
-    return {term for term in wanted if (term in text if is_cjk(term) else term in words)}
+    return [_credit(part, text, words) for part in wanted]
+
+
+def _credit(part: tuple[str, ...], text: str, words: set[str]) -> float:
+    first, *pairs = part
+    if not is_cjk(first):
+        return float(first in words)
+    if not pairs or any(pair in text for pair in pairs):
+        return float(first in text)
+    return ALONE if first in text else 0.0
