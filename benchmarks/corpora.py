@@ -5,9 +5,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ SAMPLES = REPOSITORY / "data" / "samples"
 XQUAD = REPOSITORY.parent / "shared" / "data"
 TENANT = "benchmark"
 DOCUMENT_LENGTH = 20_000
+DISTRACTOR = "distractors.txt"
+# Target tokens that give ten thousand passages of each file, none of which the product would cut.
+DISTRACTOR_TOKENS = {"en": 24, "zh": 80}
+SHORTEST_DISTRACTOR = 20  # characters
+INSERT_BATCH = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,7 @@ class Corpus:
     language: str
     documents: dict[str, str]
     questions: list[Question]
+    distractors: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -90,7 +96,7 @@ def xquad(language: str, paragraphs: int | None) -> Corpus | None:
     return Corpus(name=name, language=language, documents=documents, questions=questions)
 
 
-def distractors(language: str, characters: int) -> Corpus | None:
+def running_text(language: str, characters: int) -> Corpus | None:
     """Return that much running text in documents of DOCUMENT_LENGTH, without questions; None without it."""
     path = XQUAD / f"distractors.{language}.txt"
     if not path.exists():
@@ -99,6 +105,42 @@ def distractors(language: str, characters: int) -> Corpus | None:
     starts = range(0, len(text), DOCUMENT_LENGTH)
     documents = {f"{n:04}.txt": text[start : start + DOCUMENT_LENGTH] for n, start in enumerate(starts)}
     return Corpus(name=f"distractors {language}", language=language, documents=documents, questions=[])
+
+
+def distractors(language: str, most: int) -> tuple[str, ...]:
+    """Return up to `most` passages of the distractor file: consecutive stretches that do not overlap."""
+    from engine.knowledge.chunking import split
+
+    text = (XQUAD / f"distractors.{language}.txt").read_text("utf-8")
+    pieces = split(text, target_tokens=DISTRACTOR_TOKENS[language], overlap=False)
+    return tuple(piece.text for piece in pieces if len(piece.text) >= SHORTEST_DISTRACTOR)[:most]
+
+
+def insert_passages(base_id: str, name: str, passages: Sequence[str]) -> list[str]:
+    """Put passages into a base as the chunks of one document, uncut; returns their ids."""
+    from engine.kit.database import unit_of_work
+    from engine.knowledge import repository, service
+    from engine.knowledge.chunking import Piece, chunk_id, content_hash
+
+    source = "\n".join(passages)
+    with unit_of_work() as uow:
+        document = service.add_document(
+            uow, base_id=base_id, tenant_id=TENANT, filename=name, source=source.encode()
+        )
+    rows: list[dict[str, Any]] = []
+    start = 0
+    for ordinal, text in enumerate(passages):
+        piece = Piece(text=text, start=start, end=start + len(text), heading="")
+        start = piece.end + 1
+        row = {"base_id": base_id, "document_id": document.id, "tenant_id": TENANT, "ordinal": ordinal}
+        row |= {"id": chunk_id(document.sha256, piece), "content_hash": content_hash(piece)}
+        rows.append(row | asdict(piece))
+    for first in range(0, len(rows), INSERT_BATCH):
+        with unit_of_work() as uow:
+            repository.insert_chunks(uow, rows[first : first + INSERT_BATCH])
+    with unit_of_work() as uow:
+        repository.set_state(uow, document.id, "chunked")
+    return [row["id"] for row in rows]
 
 
 def build(corpus: Corpus) -> tuple[str, float, float]:
@@ -112,6 +154,8 @@ def build(corpus: Corpus) -> tuple[str, float, float]:
         )
         for name, text in corpus.documents.items():
             service.add_document(uow, base_id=base.id, tenant_id=TENANT, filename=name, source=text.encode())
+    if corpus.distractors:
+        insert_passages(base.id, DISTRACTOR, corpus.distractors)
     context = Progress(params={"base_id": base.id, "tenant_id": TENANT})
     started = time.perf_counter()
     chunks = tasks.chunk_job(context)["chunks"]

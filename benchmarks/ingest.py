@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from benchmarks.corpora import TENANT, Corpus, build, distractors, fresh_home
+from benchmarks.corpora import TENANT, Corpus, build, fresh_home, running_text
 from benchmarks.cuts import uploads
 from benchmarks.kills import kills
 from benchmarks.rows import Row, report
@@ -84,7 +84,7 @@ def measure(quick: bool) -> list[Row]:
         rows: list[Row] = []
         characters = QUICK_CHARACTERS if quick else CHARACTERS
         for language, length in characters.items():
-            if corpus := distractors(language, length):
+            if corpus := running_text(language, length):
                 rows += speed(corpus, QUICK_TURNS if quick else TURNS)
         rows += uploads(home, QUICK_CUTS if quick else CUTS)
         rows += kills(home, QUICK_KILLS if quick else KILLS)

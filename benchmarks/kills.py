@@ -199,7 +199,7 @@ class Bases:
     def contents(self, base_id: str) -> Contents:
         """Return what a base that is ready holds."""
         from engine.kit.database import unit_of_work
-        from engine.knowledge import embedding, index, service
+        from engine.knowledge import index, service
 
         tenant = self.person.tenant_id
         with unit_of_work() as uow:
@@ -208,9 +208,8 @@ class Bases:
             chunks = service.chunks(uow, base_id, tenant, limit=1_000_000)
         table = index._database().open_table(index.table_name(base_id, embedder))
         rows = table.search().limit(None).to_arrow().to_pylist()
-        nothing = embedding.by_name(embedder).embed_query("")
         found = [
-            index.full_text(base_id, tenant, embedder, text=question, vector=nothing, limit=2 * len(chunks))
+            index.full_text(base_id, tenant, embedder, text=question, limit=2 * len(chunks))
             for question in self._questions
         ]
         return Contents(

@@ -146,7 +146,7 @@ def _deep(town: Town, tenant: str) -> Counter[str]:
     base_id = town.rng.choice([one for bases in town.bases.values() for one in bases])
     question, model = town.question(), embedding.by_name("ngram")
     vector = model.embed_query(question)
-    hits = index.full_text(base_id, tenant, "ngram", text=question, vector=vector, limit=DEEP_LIMIT)
+    hits = index.full_text(base_id, tenant, "ngram", text=question, limit=DEEP_LIMIT)
     hits += index.nearest(base_id, tenant, "ngram", vector=vector, limit=DEEP_LIMIT)
     own = base_id in town.bases[tenant]
     allowed: Collection[str] = town.chunks[base_id] if own else ()
