@@ -37,7 +37,11 @@ def trace(base_id: str, tenant_id: str, question: str) -> Trace:
     return Trace(
         question=question,
         words=[(chunks[hit.chunk_id], hit.bm25) for hit in found.words if hit.chunk_id in chunks],
-        near=[(chunks[hit.chunk_id], found.cosines[hit.chunk_id]) for hit in found.near if hit.chunk_id in chunks],
+        near=[
+            (chunks[hit.chunk_id], found.cosines[hit.chunk_id])
+            for hit in found.near
+            if hit.chunk_id in chunks
+        ],
         fused=fused,
         evidence=max((evidence(passage) for passage in fused), default=0.0),
         least=least,

@@ -11,7 +11,7 @@ from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound, NotReady
 from engine.kit.settings import settings
-from engine.knowledge import embedding, index, service, tasks
+from engine.knowledge import index, service, tasks
 from engine.knowledge.retrieve import retrieve
 from engine.knowledge.schemas import BaseView, ChunkView
 from tests.engine.knowledge import files
