@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
+import openai
 import pytest
 from fastapi.testclient import TestClient
 
@@ -65,6 +66,22 @@ def test_a_stream_names_the_same_address_and_a_key_opens_it(
     _, secret = browse_market.create_key(consumer, "reader")
     by_key = gateway(None).get(str(first["url"]), headers={"Authorization": f"Bearer {secret}"})
     assert by_key.status_code == 200 and by_key.json()["document"] == "帮助.md"
+
+
+def test_the_official_client_gets_the_address_beside_its_own_fields(
+    gateway: Gateway, consumer: Person, published: ExpertView
+) -> None:
+    cited = asked(gateway(consumer), consumer)
+    _, secret = browse_market.create_key(consumer, "reader")
+    with openai.OpenAI(
+        base_url="http://testserver/v1", api_key=secret, max_retries=0, http_client=gateway(None)
+    ) as client:
+        answer = client.chat.completions.create(**QUESTION)  # type: ignore[call-overload]
+        assert answer.model_extra["citations"][0] == cited
+        first = next(iter(client.chat.completions.create(**QUESTION, stream=True)))  # type: ignore[call-overload]
+        assert first.model_extra["citations"][0]["url"] == cited["url"]
+        with pytest.raises(openai.NotFoundError):
+            client.get("/models/help-desk/passages/x", cast_to=object)
 
 
 def test_an_edited_passage_says_so_and_keeps_the_documents_text(
