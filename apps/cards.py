@@ -5,7 +5,7 @@ return `Html`, which is not escaped again. Everything else that is given as text
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -69,6 +69,9 @@ CSS = f"""
 .mbe-cite[open] summary,.mbe-cite summary:hover{{color:var(--primary);border-color:var(--primary)}}
 .mbe-quote{{border-left:3px solid var(--line);margin:6px 0;padding:4px 12px;white-space:pre-wrap;
  overflow-wrap:anywhere;color:var(--ink)}}
+.mbe-quote a{{display:inline-block;margin-top:4px;padding:0!important;color:var(--primary)!important;
+ font-size:14px;font-weight:500;text-decoration:none!important}}
+.mbe-quote a:hover{{text-decoration:underline!important}}
 .mbe-quote mark,.mbe-page mark{{background:color-mix(in srgb,var(--accent) 35%,transparent);color:inherit;
  border-radius:2px}}
 .mbe-code{{font-family:{MONO};font-size:14px;overflow-wrap:anywhere}}
@@ -308,15 +311,33 @@ def role_name(role: str, language: str) -> str:
     return t(f"cards.role_{role}", language) if role in ("user", "assistant", "system") else role
 
 
-def citations(passages: Sequence[Passage], question: str, language: str) -> str:
-    """Return numbered chips; each opens its passage with the question's words marked."""
+def citations(
+    passages: Sequence[Passage],
+    question: str,
+    language: str,
+    address: Callable[[Passage], str] | None = None,
+) -> str:
+    """Return numbered chips; each opens its passage with the question's words marked.
+
+    `address` gives the page that shows a passage in its document, which opens in a tab of its own: it may
+    be long, and the conversation stays where it is.
+    """
     chips = "".join(
         f'<details class="mbe-cite"><summary>{n} · {escape(p.document_name)}'
         f"{place(p.page, language)}</summary>"
-        f'<div class="mbe-quote">{_heading(p.heading)}{marked(p.text, question)}</div></details>'
+        f'<div class="mbe-quote">{_heading(p.heading)}{marked(p.text, question)}'
+        f"{_way(n, p, address(p), language) if address else ''}</div></details>"
         for n, p in enumerate(passages, 1)
     )
     return f'<div class="mbe-cites">{chips}</div>' if chips else ""
+
+
+def _way(number: int, passage: Passage, address: str, language: str) -> str:
+    named = t("cards.open_citation", language, number=number, name=passage.document_name)
+    return (
+        f'\n<a href="{escape(address)}" target="_blank" rel="noopener" aria-label="{escape(named)}">'
+        f"{t('cards.in_document', language)} ↗</a>"
+    )
 
 
 def place(page: int | None, language: str) -> str:

@@ -14,6 +14,7 @@ from apps.gateway.routes import (
     knowledge,
     market,
     openai,
+    passages,
     retrieval,
     training,
     uploads,
@@ -29,6 +30,7 @@ def create_app() -> FastAPI:
     errors.install(app)
     parts = (
         openai,
+        passages,
         embeddings,
         accounts,
         wallet,

@@ -86,11 +86,11 @@ def save(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     return [turn.model_dump(mode="json", exclude_defaults=True) for turn in turns]
 
 
-def foot(turn: Turn, language: str, *, busy: bool = False) -> str:
-    """Return what stands under an answer: its passages as chips, and its cost."""
+def foot(turn: Turn, name: str, language: str, *, busy: bool = False) -> str:
+    """Return what stands under an answer of expert `name`: its passages as chips, and its cost."""
     if turn.role == "user":
         return ""
-    chips = views.chips(turn.passages, turn.content, busy, language)
+    chips = views.chips(turn.passages, turn.content, busy, name, language)
     return chips + (views.cost_line(turn.cost, turn.content, language) if turn.cost else "")
 
 

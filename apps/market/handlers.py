@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from apps.market import account_views, charts, views
 from apps.market.account_views import Spending
+from apps.passage import Cited
 from engine.accounts.schemas import ApiKeyView, Person
 from engine.billing.schemas import Receipt
-from engine.flows import browse_market, top_up_wallet
+from engine.flows import browse_market, open_citation, top_up_wallet
 from engine.inference import state
 from engine.kit.clock import now
 from engine.kit.errors import NotFound
@@ -70,6 +71,23 @@ def expert(person: Person, name: str, language: str) -> ExpertPage:
         api=views.api(found, f"{settings().gateway_url}/v1", language),
         notice="" if state.answers() else views.starting(state.status().progress, language),
     )
+
+
+def passage(person: Person, cited: Cited, language: str) -> str:
+    """Return what an answer has cited, marked in its document; or that it is gone, and what to do.
+
+    Raises NotFound when the address names no expert that the person may chat with.
+    """
+    if not cited.expert:
+        found = open_citation.of_version(person, cited.version, cited.chunk_id)
+        return views.citation(found, cited, language)
+    try:
+        found = open_citation.published(person, cited.expert, cited.chunk_id)
+    except NotFound as error:
+        if error.field != "chunk_id":
+            raise
+        return views.citation_gone(error, cited.expert, language)
+    return views.citation(found, cited, language)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from html import escape
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
-from apps import cards
+from apps import cards, passage
 from apps.cards import Html
-from engine.kit.errors import EngineError, InsufficientCredit, NotReady
+from apps.passage import Cited
+from engine.flows.open_citation import Citation
+from engine.kit.errors import EngineError, InsufficientCredit, NotFound, NotReady
 from engine.kit.messages import t
 from engine.kit.money import format_credits
 from engine.knowledge.schemas import Passage
@@ -246,9 +248,13 @@ def snippets(name: str, question: str, base_url: str) -> list[tuple[str, str]]:
 # Under an answer
 
 
-def chips(passages: Sequence[Passage], answer: str, busy: bool, language: str) -> str:
-    """Return the passages as numbered chips, with the words marked that the finished answer took."""
-    return cards.citations(passages, "" if busy else answer, language)
+def chips(passages: Sequence[Passage], answer: str, busy: bool, name: str, language: str) -> str:
+    """Return the passages as numbered chips, with the words marked that the finished answer took.
+
+    Each leads to its place in its document; `name` is the expert that cites them.
+    """
+    address = passage.opener(language, expert=name)
+    return cards.citations(passages, "" if busy else answer, language, address)
 
 
 def finish(reason: str, language: str) -> str:
@@ -303,3 +309,39 @@ def starting(progress: int | None, language: str) -> str:
     if progress:
         return cards.note(t("marketplace.starting_progress", language, progress=progress))
     return cards.note(t("marketplace.starting", language))
+
+
+# One citation
+
+
+def citation(found: Citation, cited: Cited, language: str) -> str:
+    """Return a passage in its document under the document's name, and the way back to the expert."""
+    chunk, expert = found.place.chunk, found.expert
+    back = f'<span class="mbe-muted">{escape(expert.title)}</span>'
+    if expert.state == "published":
+        address = escape(expert_address(expert.name, language))
+        back = f'<a class="mbe-back" href="{address}">← {escape(expert.title)}</a>'
+    page = t("marketplace.cited_page", language, page=chunk.page) if chunk.page else ""
+    where = " · ".join(part for part in (page, chunk.heading) if part)
+    under = f'<p class="mbe-muted">{escape(where)}</p>' if where else ""
+    return (
+        f"{back}<h1>{escape(chunk.document_name)}</h1>{under}"
+        f"{_goes_by(found, language)}{passage.in_document(found.place, cited.start, cited.end)}"
+    )
+
+
+def _goes_by(found: Citation, language: str) -> str:
+    """Return what the marked text is to the expert; another text stands for it where it was edited."""
+    chunk = found.place.chunk
+    if not chunk.edited:
+        return f"<p>{t_('cited_here', language)}</p>"
+    return (
+        f'<p>{t_("cited_edited", language)}</p><div class="mbe-quote">{escape(chunk.text)}</div>'
+        f"<p>{t_('cited_original', language)}</p>"
+    )
+
+
+def citation_gone(error: NotFound, name: str, language: str) -> str:
+    """Return why a citation of the expert `name` cannot be shown, and the way to ask again."""
+    words = t("marketplace.ask_expert", language)
+    return cards.empty(error.message(language), expert_address(name, language), words)

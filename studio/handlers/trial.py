@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from apps import cards
+from apps import cards, passage
 from engine.accounts.schemas import Person
 from engine.flows import answer_request
 from engine.kit.errors import BadInput
@@ -45,7 +45,8 @@ async def speak(
     async with aclosing(stream) as parts:  # type: ignore[type-var]
         async for part in parts:
             if part.kind == "passages":
-                citations = cards.citations(part.passages, question, language)
+                address = passage.opener(language, version=expert_id)
+                citations = cards.citations(part.passages, question, language, address)
             elif part.kind == "text":
                 text += part.text
                 yield Spoken(text=text, citations="")

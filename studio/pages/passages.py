@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
+from apps import passage
 from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
@@ -26,7 +27,7 @@ class PassagesPage(StudioPage):
     """List and detail of the passages of a knowledge base."""
 
     path = "passages"
-    css = StudioPage.css + views.CSS
+    css = StudioPage.css + passage.CSS + views.CSS
 
     def build(self) -> None:
         self.query = self.part(gr.Textbox(visible=False))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from urllib.parse import urlencode
 
-from apps import cards
+from apps import cards, passage
 from engine.kit.messages import t
 from engine.knowledge.schemas import BaseView, ChunkView, PlaceView
 
@@ -22,14 +22,7 @@ CSS = """
  font-variant-numeric:tabular-nums}
 .mbe-page .mbe-pager,.mbe-page .mbe-pager span{color:var(--muted)}
 .mbe-page nav.mbe-pager{margin:16px 0 0}
-.mbe-page .mbe-doc{padding:0!important;overflow:hidden}
-.mbe-doc>div{padding:12px 20px}
-.mbe-far{max-height:132px;overflow-y:auto;border-top:1px solid var(--line)}
-.mbe-page .mbe-far .mbe-text{color:var(--muted)}
-.mbe-far:first-child{display:flex;flex-direction:column-reverse;border-top:0;
- border-bottom:1px solid var(--line)}
 """
-"""The far text before a passage is laid out in reverse so that it begins scrolled to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,20 +141,7 @@ def head(chunk: ChunkView, where: Where, language: str) -> str:
 
 
 def in_document(place: PlaceView, language: str) -> str:
-    """Return a passage marked in the text around it; its own paragraph whole, the rest to be scrolled to."""
-    chunk = place.chunk
-    before = ("…" if chunk.start > len(place.before) else "") + place.before
-    after = place.after + ("…" if chunk.end + len(place.after) < place.length else "")
-    begins = before.rfind("\n") + 1
-    ends = after.find("\n") if "\n" in after else len(after)
-    why = f'<p class="mbe-muted">{t("studio.document_stays", language)}</p>' if chunk.edited else ""
-    return (
-        f'{why}<div class="mbe-card mbe-doc">{_far(before[:begins])}<div class="mbe-text">'
-        f"{escape(before[begins:])}<mark>{escape(place.passage)}</mark>{escape(after[:ends])}</div>"
-        f"{_far(after[ends:])}</div>"
-    )
-
-
-def _far(text: str) -> str:
-    shown = escape(text.strip("\r\n"))
-    return f'<div class="mbe-far" tabindex="0"><div class="mbe-text">{shown}</div></div>' if shown else ""
+    """Return a passage marked in the text around it, and what was made of it if it was edited."""
+    edited = place.chunk.edited
+    why = f'<p class="mbe-muted">{t("studio.document_stays", language)}</p>' if edited else ""
+    return why + passage.in_document(place)

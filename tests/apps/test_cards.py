@@ -109,4 +109,6 @@ def test_citations_are_numbered_and_open_the_passage() -> None:
     )
     html = cards.citations([passage], "tent", "en")
     assert "1 · care.md · page 3" in html and "<mark>tent</mark>" in html
-    assert cards.citations([], "tent", "en") == ""
+    assert cards.citations([], "tent", "en") == "" and "<a " not in html
+    linked = cards.citations([passage], "tent", "en", lambda p: f"/x?{p.chunk_id}&'\"<")
+    assert 'href="/x?c&amp;&#x27;&quot;&lt;" target="_blank" rel="noopener"' in linked

@@ -2,13 +2,17 @@
 
 import asyncio
 from dataclasses import replace
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
+from apps.market import handlers
+from apps.passage import Cited
 from engine.accounts.schemas import Person
 from engine.billing import service as billing
-from engine.flows import test_expert
+from engine.flows import prepare_knowledge, test_expert
 from engine.inference import pool as model_pool
 from engine.kit.clock import now
 from engine.kit.database import unit_of_work
@@ -19,6 +23,7 @@ from engine.market import service as market
 from studio.handlers import earnings, jobs, publish, review, trial
 from studio.handlers.publish import Listing
 from studio.views import experts as views
+from tests.support import run_queued_jobs
 
 LISTING = Listing(
     title="Tent helper",
@@ -223,6 +228,32 @@ def test_an_owner_tries_an_expert_for_free_and_a_stranger_cannot(
         said(other, expert_id, "How do I dry a tent?")
     with pytest.raises(BadInput):
         said(dana, expert_id, "  ")
+
+
+def test_what_a_trial_cites_opens_for_who_may_try_it(dana: Person, rui: Person, fake_model: None) -> None:
+    base = prepare_knowledge.create_base(dana, name="Tents", language="zh")
+    prepare_knowledge.add_document(dana, base.id, "tents.md", b"Dry a wet tent in the shade.")
+    prepare_knowledge.start(dana, base.id)
+    run_queued_jobs()
+    with unit_of_work() as uow:
+        made = market.register(
+            uow,
+            person_id=dana.id,
+            tenant_id=dana.tenant_id,
+            name="dry-tents",
+            title="Dry tents",
+            run_id="run_1",
+            adapter_prefix="adapters/run_1",
+            base_model="starter",
+            knowledge_base_ids=[base.id],
+        )
+    citations = said(rui, made.id, "How do I dry a wet tent?")[-1].citations
+    query = parse_qs(unescape(citations.split("/en/market/passage?")[1].split('"')[0]))
+    cited = Cited.read({name: values[0] for name, values in query.items()})
+    assert cited.version == made.id and not cited.expert
+    for person in (dana, rui):
+        html = handlers.passage(person, cited, "en")
+        assert "<mark>Dry a wet tent in the shade.</mark>" in html and "mbe-back" not in html
 
 
 def test_earnings_are_empty_before_the_first_paid_call(dana: Person, rui: Person) -> None:

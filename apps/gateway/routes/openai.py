@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.errors import body_of, language_of
 from apps.gateway.identity import Caller
+from apps.gateway.routes import passages
 from engine.flows import browse_market
 from engine.flows.answer_request import AnswerPart, ChatRequest, answer
 from engine.flows.speak import ANSWER_TOKENS, Sampling
@@ -83,8 +84,8 @@ def request_of(chat: Chat) -> ChatRequest:
     return ChatRequest(model=chat.model, messages=messages, sampling=sampling)
 
 
-def citations(part: AnswerPart) -> list[dict[str, object]]:
-    """Return the passages of an answer as they are numbered in it."""
+def citations(part: AnswerPart, model: str) -> list[dict[str, object]]:
+    """Return the passages of an answer as they are numbered in it; `url` gives one in its document."""
     return [
         {
             "number": number,
@@ -96,6 +97,7 @@ def citations(part: AnswerPart) -> list[dict[str, object]]:
             "text": p.text,
             "start": p.start,
             "end": p.end,
+            "url": passages.address(model, p.chunk_id),
         }
         for number, p in enumerate(part.passages, 1)
     ]
@@ -180,7 +182,7 @@ async def _whole(
                 }
             ],
             "usage": usage_of(last.usage),
-            "citations": citations(first),
+            "citations": citations(first, chat.model),
             "receipt": receipt_of(last),
         }
     )
@@ -201,7 +203,7 @@ async def _events(
         return _event({**head, "choices": [choice], **more})
 
     try:
-        yield chunk({"role": "assistant", "content": ""}, citations=citations(first))
+        yield chunk({"role": "assistant", "content": ""}, citations=citations(first, chat.model))
         async for part in parts:
             if part.kind == "text":
                 yield chunk({"content": part.text})

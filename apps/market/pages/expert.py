@@ -25,12 +25,12 @@ def page(language: str) -> None:
     ExpertPage(language)
 
 
-def bubble(turn: Turn, language: str, *, busy: bool) -> dict[str, Any]:
-    """Return a turn as the Chatbot takes it: its words, and under them chips and cost.
+def bubble(turn: Turn, name: str, language: str, *, busy: bool) -> dict[str, Any]:
+    """Return a turn with expert `name` as the Chatbot takes it: its words, and under them chips and cost.
 
     The Chatbot renders HTML even with Markdown switched off, so the words are escaped.
     """
-    foot = chat.foot(turn, language, busy=busy)
+    foot = chat.foot(turn, name, language, busy=busy)
     content: list[Any] = [escape(turn.content) or ("…" if busy else "")]
     if foot:
         content.append(gr.HTML(foot, render=False))
@@ -121,11 +121,11 @@ class ExpertPage(MarketPage):
             self.told: gr.update(value=found.notice, visible=bool(found.notice)),
         }
 
-    def view(self, view: ChatView) -> dict[Any, Any]:
-        """Return the updates that show the chat as it is."""
+    def view(self, view: ChatView, name: str = "") -> dict[Any, Any]:
+        """Return the updates that show the chat with expert `name` as it is."""
         last = len(view.turns) - 1
         bubbles = [
-            bubble(turn, self.language, busy=view.busy and number == last)
+            bubble(turn, name, self.language, busy=view.busy and number == last)
             for number, turn in enumerate(view.turns)
         ]
         return {
@@ -147,7 +147,7 @@ class ExpertPage(MarketPage):
         paid = False
         async for view in views:
             paid = view.paid
-            yield self.view(view)
+            yield self.view(view, name)
         if paid:
             yield await anyio.to_thread.run_sync(self.headed, person, {"name": name})
 
@@ -172,7 +172,7 @@ class ExpertPage(MarketPage):
     ) -> AsyncGenerator[dict[Any, Any], None]:
         person = await anyio.to_thread.run_sync(person_of, request)
         view = await chat.stopped(person, name, chat.read(turns), self.language)
-        yield self.view(view)
+        yield self.view(view, name)
         yield await anyio.to_thread.run_sync(self.headed, person, {"name": name})
 
     def starting_anew(self) -> dict[Any, Any]:

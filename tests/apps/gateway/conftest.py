@@ -55,8 +55,14 @@ def consumer(db: str) -> Person:
 
 
 @pytest.fixture
-def published(developer: Person, reviewer: Person) -> ExpertView:
-    """A published expert that costs 2 credits per 1,000 tokens in and 4 out, with no knowledge base."""
+def base_ids() -> list[str]:
+    """The knowledge bases of the published expert: none, unless a test file says otherwise."""
+    return []
+
+
+@pytest.fixture
+def published(developer: Person, reviewer: Person, base_ids: list[str]) -> ExpertView:
+    """A published expert that costs 2 credits per 1,000 tokens in and 4 out."""
     with unit_of_work() as uow:
         expert = market.register(
             uow,
@@ -67,7 +73,7 @@ def published(developer: Person, reviewer: Person) -> ExpertView:
             run_id="run_1",
             adapter_prefix="adapters/run_1",
             base_model="starter",
-            knowledge_base_ids=[],
+            knowledge_base_ids=base_ids,
         )
         market.change_state(uow, expert.id, "testing", by=developer, reason="")
         market.record_quality(uow, expert.id, {"passed": True}, True, by=SYSTEM)

@@ -1,6 +1,6 @@
 """A published expert with a stand-in model, and two people of different accounts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -44,12 +44,14 @@ def poor(db: str) -> Person:
 
 
 @pytest.fixture
-def publish(db: str) -> Publish:
-    """Return a function that puts an expert on the market: 2 credits per 1,000 tokens in, 4 out."""
-    developer = make_person("dana@example.com", "developer")
+def publish(dana: Person) -> Publish:
+    """Return a function that puts an expert of Dana's on the market: 2 credits per 1,000 tokens in, 4 out."""
+    developer = dana
     reviewer = make_person("rui@example.com", "reviewer")
 
-    def put(name: str = "help-desk", title: str = "Help desk", **listing: object) -> ExpertView:
+    def put(
+        name: str = "help-desk", title: str = "Help desk", bases: Sequence[str] = (), **listing: object
+    ) -> ExpertView:
         texts: dict[str, object] = {
             "description": "Answers questions about orders and returns.",
             "category": "customer-service",
@@ -69,7 +71,7 @@ def publish(db: str) -> Publish:
                 run_id="run_1",
                 adapter_prefix="adapters/run_1",
                 base_model="starter",
-                knowledge_base_ids=[],
+                knowledge_base_ids=list(bases),
             )
             market.change_state(uow, expert.id, "testing", by=developer, reason="")
             market.record_quality(uow, expert.id, quality, True, by=SYSTEM)

@@ -13,7 +13,7 @@ from apps.market.pages import expert
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_page_builds_and_no_event_is_public(language: str) -> None:
     demo = market.build(language)
-    assert [path for path, *_ in demo.pages] == ["", "expert", "wallet", "usage", "keys"]
+    assert [path for path, *_ in demo.pages] == ["", "expert", "wallet", "usage", "keys", "passage"]
     public = [fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"]
     assert public == []
 
@@ -29,7 +29,9 @@ def test_stopping_cancels_whatever_lets_an_answer_stream() -> None:
 
 
 def test_words_of_an_answer_are_never_html() -> None:
-    shown = expert.bubble(Turn(role="assistant", content="<img src=x onerror=alert(1)>"), "en", busy=False)
+    shown = expert.bubble(
+        Turn(role="assistant", content="<img src=x onerror=alert(1)>"), "help-desk", "en", busy=False
+    )
     assert shown["content"] == ["&lt;img src=x onerror=alert(1)&gt;"]
 
 

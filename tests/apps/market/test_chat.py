@@ -49,7 +49,7 @@ def test_an_answer_streams_and_ends_with_its_cost(chen: Person, publish: Publish
     assert cost is not None
     receipt = top_up_wallet.receipt(chen, cost.receipt_id)
     assert receipt.charged_micro == cost.charged_micro
-    foot = chat.foot(last.turns[-1], "en")
+    foot = chat.foot(last.turns[-1], "help-desk", "en")
     assert f"{cost.input_tokens} + {cost.output_tokens} tokens" in foot
     assert f"/en/market/wallet?receipt={cost.receipt_id}" in foot
 
@@ -128,7 +128,7 @@ def test_leaving_mid_answer_pays_for_the_words_that_came(
     cost = shown.turns[-1].cost
     assert cost is not None and cost.receipt_id == receipt.id and shown.paid
     assert shown.turns[-1].content == turns[-1].content
-    assert "stopped" in chat.foot(shown.turns[-1], "en")
+    assert "stopped" in chat.foot(shown.turns[-1], "help-desk", "en")
 
 
 def test_a_task_cancelled_while_the_hold_is_placed_leaves_no_hold_behind(
@@ -186,9 +186,13 @@ def test_passages_open_with_the_words_of_the_answer_marked_and_escaped() -> None
         cosine=0.9,
         lexical=1.0,
     )
-    foot = chat.foot(Turn(role="assistant", content="You have 30 days.", passages=(passage,)), "en")
+    turn = Turn(role="assistant", content="You have 30 days.", passages=(passage,))
+    foot = chat.foot(turn, "help-desk", "en")
     assert "<mark>30</mark> <mark>days</mark>" in foot
     assert "1 · re&lt;turns&gt;.md" in foot and "<img" not in foot
+    address = "/en/market/passage?expert=help-desk&amp;chunk=c&amp;from=0&amp;to=33"
+    assert f'<a href="{address}" target="_blank" rel="noopener"' in foot
+    assert 'aria-label="See it in the document: passage 1, re&lt;turns&gt;.md, in a new tab"' in foot
 
 
 def test_what_a_browser_made_up_is_refused() -> None:

@@ -1,5 +1,5 @@
 """The published expert and the people of the gateway's tests, for flows."""
 
-from tests.apps.gateway.conftest import consumer, developer, published, reviewer
+from tests.apps.gateway.conftest import base_ids, consumer, developer, published, reviewer
 
-__all__ = ["consumer", "developer", "published", "reviewer"]
+__all__ = ["base_ids", "consumer", "developer", "published", "reviewer"]
