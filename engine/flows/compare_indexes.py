@@ -10,7 +10,7 @@ from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict
-from engine.knowledge import checks, indexes
+from engine.knowledge import checks, embedding, indexes
 from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import CheckView, IndexView
 
@@ -30,6 +30,11 @@ class Comparison:
     lacking: int = 0
     left_behind: int = 0
     job: JobView | None = None
+
+
+def embedders() -> list[str]:
+    """Return the names of the embedding models that an index can be built with."""
+    return embedding.offered()
 
 
 def build(person: Person, base_id: str, *, embedder: str, target_tokens: int) -> JobView:

@@ -36,11 +36,13 @@ BEFORE_INDEXES = """
 insert into knowledge_bases (id, tenant_id, owner_id, name, language, embedder, least_evidence, created_at)
   values ('kb_1', 't1', 'p1', 'Help', 'zh', 'ngram', 0.3, now()),
          ('kb_2', 't1', 'p1', 'Two', 'en', 'minilm', null, now());
-insert into knowledge_documents (id, base_id, tenant_id, name, size, characters, encoding, sha256, state, created_at)
+insert into knowledge_documents
+  (id, base_id, tenant_id, name, size, characters, encoding, sha256, state, created_at)
   values ('doc_1', 'kb_1', 't1', 'a.md', 2, 2, 'utf-8', 's1', 'chunked', now()),
          ('doc_2', 'kb_1', 't1', 'b.md', 2, 2, 'utf-8', 's2', 'stored', now());
 insert into knowledge_chunks
-  (base_id, id, document_id, tenant_id, ordinal, text, start, "end", heading, content_hash, indexed_hash, indexed_by, edited)
+  (base_id, id, document_id, tenant_id, ordinal, text, start, "end", heading, content_hash, indexed_hash,
+   indexed_by, edited)
   values ('kb_1', 'ch_1', 'doc_1', 't1', 0, 'ab', 0, 2, '', 'h', 'h', 'ngram', true);
 insert into knowledge_checks (id, base_id, tenant_id, embedder, chunks, answerable, unanswerable, recall_1,
     recall_5, mrr, least_evidence, created_at)
