@@ -15,6 +15,7 @@ from studio.handlers import indexes as handlers
 CSS = """
 .mbe-page .mbe-sides th[scope=row]{text-align:left;font-weight:400;color:var(--muted)}
 .mbe-page .mbe-sides td{white-space:normal}
+.mbe-page .mbe-sides tr:last-child th{border-bottom:0}
 """
 
 

@@ -119,6 +119,7 @@ def bars(found: Comparison, language: str) -> go.Figure | None:
         **plotly_layout()
         | {
             "title": {"text": title, "x": 0, "font": {"size": 16}},
+            "xaxis": {"showgrid": False},
             "yaxis": {"range": [0, 1.12], "title": {"text": t("studio.axis_share", language)}},
             "height": 320,
             "barmode": "group",
