@@ -124,6 +124,7 @@ def insert_passages(base_id: str, name: str, passages: Sequence[str]) -> list[st
 
     source = "\n".join(passages)
     with unit_of_work() as uow:
+        index_id = service.get_base(uow, base_id, TENANT).index_id
         document = service.add_document(
             uow, base_id=base_id, tenant_id=TENANT, filename=name, source=source.encode()
         )
@@ -132,14 +133,14 @@ def insert_passages(base_id: str, name: str, passages: Sequence[str]) -> list[st
     for ordinal, text in enumerate(passages):
         piece = Piece(text=text, start=start, end=start + len(text), heading="")
         start = piece.end + 1
-        row = {"base_id": base_id, "document_id": document.id, "tenant_id": TENANT, "ordinal": ordinal}
+        row = {"index_id": index_id, "document_id": document.id, "tenant_id": TENANT, "ordinal": ordinal}
         row |= {"id": chunk_id(document.sha256, piece), "content_hash": content_hash(piece)}
         rows.append(row | asdict(piece))
     for first in range(0, len(rows), INSERT_BATCH):
         with unit_of_work() as uow:
             repository.insert_chunks(uow, rows[first : first + INSERT_BATCH])
     with unit_of_work() as uow:
-        repository.set_state(uow, document.id, "chunked")
+        repository.set_cut(uow, index_id, document.id)
     return [row["id"] for row in rows]
 
 
@@ -156,7 +157,7 @@ def build(corpus: Corpus) -> tuple[str, float, float]:
             service.add_document(uow, base_id=base.id, tenant_id=TENANT, filename=name, source=text.encode())
     if corpus.distractors:
         insert_passages(base.id, DISTRACTOR, corpus.distractors)
-    context = Progress(params={"base_id": base.id, "tenant_id": TENANT})
+    context = Progress(params={"index_id": base.index_id, "tenant_id": TENANT})
     started = time.perf_counter()
     chunks = tasks.chunk_job(context)["chunks"]
     cut = time.perf_counter()

@@ -178,9 +178,11 @@ class Bases:
         from engine.jobs.child import HANDED_BACK
         from engine.jobs.models import Job
         from engine.kit.database import unit_of_work
+        from engine.knowledge import service as knowledge
 
         with unit_of_work() as uow:
-            jobs = service.listing(uow, self.person.tenant_id, subject_id=base_id)
+            index_id = knowledge.get_base(uow, base_id, self.person.tenant_id).index_id
+            jobs = service.listing(uow, self.person.tenant_id, subject_id=index_id)
             job = next((one for one in jobs if one.state != "succeeded"), None)
             if job is None:
                 return None
@@ -203,13 +205,13 @@ class Bases:
 
         tenant = self.person.tenant_id
         with unit_of_work() as uow:
-            embedder = service.get_base(uow, base_id, tenant).embedder
+            index_id = service.get_base(uow, base_id, tenant).index_id
             names = {one.id: one.name for one in service.documents(uow, base_id, tenant)}
             chunks = service.chunks(uow, base_id, tenant, limit=1_000_000)
-        table = index._database().open_table(index.table_name(base_id, embedder))
+        table = index._database().open_table(index_id)
         rows = table.search().limit(None).to_arrow().to_pylist()
         found = [
-            index.full_text(base_id, tenant, embedder, text=question, limit=2 * len(chunks))
+            index.full_text(index_id, tenant, text=question, limit=2 * len(chunks))
             for question in self._questions
         ]
         return Contents(

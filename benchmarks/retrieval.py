@@ -46,14 +46,14 @@ def searchers(base_id: str) -> dict[str, Search]:
     from engine.knowledge import embedding, index, lexical, repository, retrieve
 
     with unit_of_work() as uow:
-        embedder, _ = repository.searched(uow, [base_id], TENANT)[base_id]
-    model = embedding.by_name(embedder)
-    place = (base_id, TENANT, embedder)
+        used = repository.searched(uow, [base_id], TENANT)[base_id]
+    model = embedding.by_name(used.embedder)
+    place = (used.index_id, TENANT)
 
     def shown(hits: Sequence[index.Hit]) -> list[tuple[str, str]]:
         ids = [hit.chunk_id for hit in hits]
         with unit_of_work() as uow:
-            chunks = repository.chunks_by_id(uow, [base_id], TENANT, ids)
+            chunks = repository.chunks_by_id(uow, [used.index_id], TENANT, ids)
         return [(chunks[i].document_name, chunks[i].text) for i in ids if i in chunks]
 
     def ours(question: str) -> list[tuple[str, str]]:
@@ -61,9 +61,9 @@ def searchers(base_id: str) -> dict[str, Search]:
         return [(passage.document_name, passage.text) for passage in passages]
 
     def without_threshold(question: str) -> list[tuple[str, str]]:
-        candidates = retrieve.fused(retrieve.legs(*place, question), EVERY_EVIDENCE)
+        candidates = retrieve.fused(retrieve.legs(*place, used.embedder, question), EVERY_EVIDENCE)
         with unit_of_work() as uow:
-            chunks = repository.chunks_by_id(uow, [base_id], TENANT, candidates)
+            chunks = repository.chunks_by_id(uow, [used.index_id], TENANT, candidates)
         passages = retrieve.ranked(question, candidates, chunks)[:DEPTH]
         return [(passage.document_name, passage.text) for passage in passages]
 
@@ -204,11 +204,11 @@ def document_rows(corpus: Corpus, base_id: str) -> Iterator[Row]:
 def passages_of(base_id: str) -> list[tuple[str, str]]:
     """Return (document name, text as it is searched) of every chunk of a base."""
     from engine.kit.database import unit_of_work
-    from engine.knowledge import repository
+    from engine.knowledge import service
     from engine.knowledge.chunking import search_text
 
     with unit_of_work() as uow:
-        chunks = repository.chunks(uow, base_id, TENANT, limit=1_000_000, offset=0, words=())
+        chunks = service.chunks(uow, base_id, TENANT, limit=1_000_000)
     return [(chunk.document_name, search_text(chunk.heading, chunk.text)) for chunk in chunks]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.corpora import TENANT, distractors, insert_passages
 from benchmarks.rows import Row
+from engine.knowledge.schemas import BaseView
 
 SIZES, QUICK_SIZES = (10_000, 100_000), (10_000,)
 PASSAGES, QUICK_PASSAGES = 3_000, 300
@@ -28,15 +29,15 @@ GOAL_MS, GOAL_SIZE = 30, 100_000
 GOAL_RECALL = 0.95
 
 
-def fill(size: int, passages: Sequence[str], vectors: Any) -> tuple[str, str]:
-    """Fill a base with `size` chunks; returns its id and its embedder."""
+def fill(size: int, passages: Sequence[str], vectors: Any) -> BaseView:
+    """Fill a base with `size` chunks."""
     from engine.kit.database import unit_of_work
     from engine.knowledge import embedding, index, service
 
     model = embedding.for_language("en")
     with unit_of_work() as uow:
         base = service.create_base(uow, person_id="p", tenant_id=TENANT, name=f"{size} chunks", language="en")
-    index.create(base.id, model.name, model.dimension, "en")
+    index.create(base.index_id, model.dimension, "en")
     drawn = np.random.default_rng(SEED).integers(0, len(passages), (size, JOINED))
     for first in range(0, size, WRITTEN_AT_ONCE):
         rows = drawn[first : first + WRITTEN_AT_ONCE]
@@ -44,12 +45,12 @@ def fill(size: int, passages: Sequence[str], vectors: Any) -> tuple[str, str]:
         ids = insert_passages(base.id, f"{first}.txt", texts)
         sums = vectors[rows].sum(axis=1)
         entries = [
-            index.Entry(id=chunk_id, tenant_id=TENANT, text=text)
+            index.Entry(id=chunk_id, document_id=str(first), tenant_id=TENANT, text=text)
             for chunk_id, text in zip(ids, texts, strict=True)
         ]
-        index.upsert(base.id, model.name, entries, sums / np.linalg.norm(sums, axis=1, keepdims=True))
-    index.optimize(base.id, model.name)
-    return base.id, model.name
+        index.upsert(base.index_id, entries, sums / np.linalg.norm(sums, axis=1, keepdims=True))
+    index.optimize(base.index_id)
+    return base
 
 
 def timed(search: Callable[[Any], object], asked: Sequence[Any]) -> tuple[float, float]:
@@ -72,21 +73,21 @@ def rows(quick: bool, questions: Sequence[str]) -> Iterator[Row]:
     vectors = embedding.for_language("en").embed_documents(passages)
     asked = questions[:: max(1, len(questions) // QUESTIONS)][:QUESTIONS]
     for size in QUICK_SIZES if quick else SIZES:
-        yield from _size_rows(size, asked, *fill(size, passages, vectors))
+        yield from _size_rows(size, asked, fill(size, passages, vectors))
 
 
-def _size_rows(size: int, asked: Sequence[str], base_id: str, embedder: str) -> Iterator[Row]:
+def _size_rows(size: int, asked: Sequence[str], base: BaseView) -> Iterator[Row]:
     from engine.knowledge import embedding, index, retrieve
 
-    model = embedding.by_name(embedder)
-    table = index._database().open_table(index.table_name(base_id, embedder))
+    model = embedding.by_name(base.embedder)
+    table = index._database().open_table(base.index_id)
     wanted = [model.embed_query(question) for question in asked]
 
     def raw(vector: Any) -> Any:
         query = table.search(vector).distance_type("cosine").select(["id", "_distance"])
         return query.limit(retrieve.LEG_LIMIT)
 
-    hybrid = timed(lambda question: retrieve.retrieve([base_id], TENANT, question), asked)
+    hybrid = timed(lambda question: retrieve.retrieve([base.id], TENANT, question), asked)
     baseline = timed(lambda vector: raw(vector).to_arrow(), wanted)
     exact = timed(lambda vector: raw(vector).bypass_vector_index().to_arrow(), wanted[:EXACT_QUESTIONS])
     own = timed(model.embed_query, asked)
@@ -110,7 +111,7 @@ def _size_rows(size: int, asked: Sequence[str], base_id: str, embedder: str) -> 
             yield Row(name=f"{name}: {what} {point}", value=round(value, 1), unit="ms")
     kept = []
     for vector in wanted[:EXACT_QUESTIONS]:
-        near = index.nearest(base_id, TENANT, embedder, vector=vector, limit=retrieve.LEG_LIMIT)
+        near = index.nearest(base.index_id, TENANT, vector=vector, limit=retrieve.LEG_LIMIT)
         true = set(raw(vector).bypass_vector_index().to_arrow()["id"].to_pylist())
         kept.append(len(true & {hit.chunk_id for hit in near}) / len(true))
     value = float(np.mean(kept))

@@ -34,6 +34,7 @@ class Town:
         self.corpus = xquad("zh", None) or samples("zh")
         self.rng = rng
         self.bases: dict[str, list[str]] = {tenant: [] for tenant in TENANTS}
+        self.indexes: dict[str, str] = {}
         self.chunks: dict[str, set[str]] = {}
         self.documents: dict[str, set[str]] = {}
         for number, texts in enumerate(_shares(self.corpus, len(TENANTS) * BASES)):
@@ -44,17 +45,18 @@ class Town:
         from engine.knowledge import repository, service, tasks
 
         with unit_of_work() as uow:
-            base_id = service.create_base(uow, person_id="p", tenant_id=tenant, name="B", language="zh").id
+            base = service.create_base(uow, person_id="p", tenant_id=tenant, name="B", language="zh")
             for n, text in enumerate(texts):
                 service.add_document(
-                    uow, base_id=base_id, tenant_id=tenant, filename=f"{n}.txt", source=text.encode()
+                    uow, base_id=base.id, tenant_id=tenant, filename=f"{n}.txt", source=text.encode()
                 )
         for job in (tasks.chunk_job, tasks.index_job):
-            job(Progress(params={"base_id": base_id, "tenant_id": tenant}))
+            job(Progress(params={"index_id": base.index_id, "tenant_id": tenant}))
         with unit_of_work() as uow:
-            self.documents[base_id] = {one.id for one in service.documents(uow, base_id, tenant)}
-            self.chunks[base_id] = set(repository.chunk_ids(uow, base_id))
-        self.bases[tenant].append(base_id)
+            self.documents[base.id] = {one.id for one in service.documents(uow, base.id, tenant)}
+            self.chunks[base.id] = set(repository.chunk_ids(uow, base.index_id))
+        self.indexes[base.id] = base.index_id
+        self.bases[tenant].append(base.id)
 
     def question(self) -> str:
         """Return a question, or some words of a text, of either tenant."""
@@ -146,8 +148,8 @@ def _deep(town: Town, tenant: str) -> Counter[str]:
     base_id = town.rng.choice([one for bases in town.bases.values() for one in bases])
     question, model = town.question(), embedding.by_name("ngram")
     vector = model.embed_query(question)
-    hits = index.full_text(base_id, tenant, "ngram", text=question, limit=DEEP_LIMIT)
-    hits += index.nearest(base_id, tenant, "ngram", vector=vector, limit=DEEP_LIMIT)
+    hits = index.full_text(town.indexes[base_id], tenant, text=question, limit=DEEP_LIMIT)
+    hits += index.nearest(town.indexes[base_id], tenant, vector=vector, limit=DEEP_LIMIT)
     own = base_id in town.bases[tenant]
     allowed: Collection[str] = town.chunks[base_id] if own else ()
     foreign = sum(hit.chunk_id not in allowed for hit in hits)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from engine.kit.messages import t
 from studio.handlers import access
-from studio.pages import data, earnings, knowledge, passages, publish, retrieval, review, train
+from studio.pages import data, earnings, indexes, knowledge, passages, publish, retrieval, review, train
 
 PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("", knowledge),
@@ -17,6 +17,7 @@ PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("review", review),
     ("passages", passages),
     ("retrieval", retrieval),
+    ("indexes", indexes),
 )
 
 

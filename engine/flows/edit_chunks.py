@@ -11,7 +11,7 @@ from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
-from engine.knowledge import editing
+from engine.knowledge import editing, indexes
 from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import BaseView, ChunkView, PlaceView
 
@@ -73,7 +73,7 @@ def _changed(person: Person, base_id: str, chunk_id: str, change: Callable[[Sess
         change(uow)
         after = editing.get_chunk(uow, base_id, person.tenant_id, chunk_id)
         if after != before and after.enabled and not after.indexed:
-            _have_indexed(uow, base, person.id)
+            have_indexed(uow, base, base.index_id, person.id)
     return after
 
 
@@ -82,17 +82,19 @@ def after_indexing(uow: Session, job: JobView, _result: dict[str, object]) -> No
 
     The base is held here and by every change, so that a change either is seen here or finds no job.
     """
+    index_id = job.params["index_id"]
     try:
         base = knowledge.hold_base(uow, job.params["base_id"], job.tenant_id)
+        done = indexes.get_index(uow, index_id, job.tenant_id)
     except NotFound:
         return
-    if base.indexed_chunks < base.chunks:
-        _have_indexed(uow, base, job.owner_id)
+    if done.indexed_chunks < done.chunks:
+        have_indexed(uow, base, index_id, job.owner_id)
 
 
-def _have_indexed(uow: Session, base: BaseView, person_id: str) -> None:
-    """Submit an indexing job unless one is to come; a chunking job alone leaves the index as it is."""
-    for job in jobs.listing(uow, base.tenant_id, kinds=(CHUNK, INDEX), subject_id=base.id):
+def have_indexed(uow: Session, base: BaseView, index_id: str, person_id: str) -> None:
+    """Submit an indexing job unless one is to come; a chunking job alone leaves the vectors as they are."""
+    for job in jobs.listing(uow, base.tenant_id, kinds=(CHUNK, INDEX), subject_id=index_id):
         if job.state in COMING and (job.kind == INDEX or job.params.get("then_index")):
             return
     jobs.submit(
@@ -101,6 +103,6 @@ def _have_indexed(uow: Session, base: BaseView, person_id: str) -> None:
         person_id=person_id,
         tenant_id=base.tenant_id,
         title=base.name,
-        subject_id=base.id,
-        params={"base_id": base.id, "tenant_id": base.tenant_id},
+        subject_id=index_id,
+        params={"base_id": base.id, "index_id": index_id, "tenant_id": base.tenant_id},
     )

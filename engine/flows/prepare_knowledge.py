@@ -107,18 +107,30 @@ def _start(person: Person, base_id: str, kind: str, **params: object) -> JobView
     require(person, "developer")
     with unit_of_work() as uow:
         base = knowledge.hold_base(uow, base_id, person.tenant_id)
-        busy = jobs.listing(uow, person.tenant_id, kinds=KINDS, subject_id=base_id)
-        if any(job.state in UNFINISHED for job in busy):
-            raise Conflict("knowledge.already_preparing", name=base.name)
-        return jobs.submit(
-            uow,
-            kind=kind,
-            person_id=person.id,
-            tenant_id=person.tenant_id,
-            title=base.name,
-            subject_id=base_id,
-            params={"base_id": base_id, "tenant_id": person.tenant_id, **params},
-        )
+        return submit(uow, person, base, base.index_id, kind, **params)
+
+
+def submit(
+    uow: Session, person: Person, base: BaseView, index_id: str, kind: str, **params: object
+) -> JobView:
+    """Submit a job about an index of a base that the caller holds. Raises Conflict while there is one."""
+    if under_way(uow, person.tenant_id, index_id):
+        raise Conflict("knowledge.already_preparing", name=base.name)
+    return jobs.submit(
+        uow,
+        kind=kind,
+        person_id=person.id,
+        tenant_id=person.tenant_id,
+        title=base.name,
+        subject_id=index_id,
+        params={"base_id": base.id, "index_id": index_id, "tenant_id": person.tenant_id, **params},
+    )
+
+
+def under_way(uow: Session, tenant_id: str, index_id: str) -> bool:
+    """Return whether a job about an index has not ended yet."""
+    found = jobs.listing(uow, tenant_id, kinds=KINDS, subject_id=index_id)
+    return any(job.state in UNFINISHED for job in found)
 
 
 def start_chunking(person: Person, base_id: str) -> JobView:
@@ -133,7 +145,7 @@ def start_indexing(person: Person, base_id: str) -> JobView:
 
 def snapshots(person: Person, base_id: str) -> list[Snapshot]:
     """Return the states of a base's index that can be restored, newest first. Raises NotFound."""
-    return index.snapshots(base_id, base(person, base_id).embedder)
+    return index.snapshots(base(person, base_id).index_id)
 
 
 def start_restoring(person: Person, base_id: str, version: int) -> JobView:
@@ -158,17 +170,17 @@ def after_chunking(uow: Session, job: JobView, _result: dict[str, object]) -> No
             tenant_id=job.tenant_id,
             title=job.title,
             subject_id=job.subject_id,
-            params={"base_id": job.params["base_id"], "tenant_id": job.tenant_id},
+            params={name: job.params[name] for name in ("base_id", "index_id", "tenant_id")},
         )
 
 
 def latest_job(person: Person, base_id: str, kind: str | None = None) -> JobView | None:
-    """Return the newest chunking or indexing job of a base."""
+    """Return the newest job about the index of a base that answers."""
     require(person, "developer")
     with unit_of_work() as uow:
-        knowledge.get_base(uow, base_id, person.tenant_id)
+        subject = knowledge.get_base(uow, base_id, person.tenant_id).index_id
         kinds = (kind,) if kind else KINDS
-        found = jobs.listing(uow, person.tenant_id, kinds=kinds, subject_id=base_id, limit=1)
+        found = jobs.listing(uow, person.tenant_id, kinds=kinds, subject_id=subject, limit=1)
     return found[0] if found else None
 
 

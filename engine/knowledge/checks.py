@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
-from engine.knowledge import repository, retrieve, service
+from engine.knowledge import indexes, repository, retrieve, service
 from engine.knowledge.reranking import reranked
-from engine.knowledge.schemas import CheckView, Passage, QuestionView, Trace
+from engine.knowledge.schemas import CheckView, IndexView, Passage, QuestionView, Trace
 
 LONGEST_QUESTION = retrieve.LONGEST_QUESTION
 MOST_QUESTIONS = 1_000
@@ -26,12 +26,15 @@ MOST_REFUSED = 0.05  # share of answerable questions that the threshold may turn
 def trace(base_id: str, tenant_id: str, question: str) -> Trace:
     """Return what each leg finds for a question, and how they are put together. Raises NotFound, NotReady."""
     with unit_of_work() as uow:
-        base = service.get_base(uow, base_id, tenant_id)
-    found = retrieve.legs(base_id, tenant_id, base.embedder, question)
+        asked = indexes.live(uow, base_id, tenant_id)
+    return _trace(asked, tenant_id, question)
+
+
+def _trace(asked: IndexView, tenant_id: str, question: str) -> Trace:
+    found = retrieve.legs(asked.id, tenant_id, asked.embedder, question)
     with unit_of_work() as uow:
-        ids = [hit.chunk_id for leg in (found.words, found.near) for hit in leg]
-        chunks = repository.chunks_by_id(uow, [base_id], tenant_id, ids)
-    least = retrieve.least_evidence(base.embedder, base.least_evidence)
+        chunks = repository.chunks_by_id(uow, [asked.id], tenant_id, found.cosines)
+    least = retrieve.least_evidence(asked.embedder, asked.least_evidence)
     fused = reranked(question, retrieve.ranked(question, retrieve.fused(found, 0.0), chunks))
     used = reranked(question, retrieve.ranked(question, retrieve.fused(found, least), chunks))
     return Trace(
@@ -61,7 +64,7 @@ def save_question(
 
     Raises NotFound (base, chunk) and BadInput (no or too long a question, too many).
     """
-    service.get_base(uow, base_id, tenant_id)
+    base = service.get_base(uow, base_id, tenant_id)
     text = " ".join(text.split())
     if not 0 < len(text) <= LONGEST_QUESTION:
         raise BadInput("knowledge.bad_question", field="question", most=LONGEST_QUESTION)
@@ -69,7 +72,7 @@ def save_question(
         raise BadInput("knowledge.too_many_questions", field="question", most=MOST_QUESTIONS)
     place: dict[str, object] = {"document_id": None, "start": None, "end": None}
     if chunk_id is not None:
-        chunk = repository.chunks_by_id(uow, [base_id], tenant_id, [chunk_id]).get(chunk_id)
+        chunk = repository.chunks_by_id(uow, [base.index_id], tenant_id, [chunk_id]).get(chunk_id)
         if chunk is None:
             raise NotFound("knowledge.unknown_chunk", field="chunk_id")
         place = {"document_id": chunk.document_id, "start": chunk.start, "end": chunk.end}
@@ -91,9 +94,19 @@ def delete_question(uow: Session, base_id: str, tenant_id: str, question_id: str
 
 
 def history(uow: Session, base_id: str, tenant_id: str) -> list[CheckView]:
-    """Return what earlier checks found, oldest first. Raises NotFound."""
-    service.get_base(uow, base_id, tenant_id)
-    return repository.checks(uow, base_id, tenant_id)
+    """Return what earlier checks found in indexes that answered, oldest first. Raises NotFound.
+
+    Those of the index beside it count from the moment it takes over.
+    """
+    tried = indexes.beside(uow, base_id, tenant_id)
+    past = repository.checks(uow, base_id, tenant_id)
+    return [each for each in past if tried is None or each.index_id != tried.id]
+
+
+def latest(uow: Session, base_id: str, tenant_id: str, index_id: str) -> CheckView | None:
+    """Return what the last check found in an index of a base."""
+    past = repository.checks(uow, base_id, tenant_id)
+    return next((each for each in reversed(past) if each.index_id == index_id), None)
 
 
 def check(base_id: str, tenant_id: str) -> CheckView:
@@ -102,21 +115,37 @@ def check(base_id: str, tenant_id: str) -> CheckView:
     Recall and MRR count the first five passages, as if nothing were turned away; what the threshold
     turns away is counted by itself. Raises NotFound, and BadInput without a question that has an answer.
     """
-    found = _ask_all(base_id, tenant_id)
     with unit_of_work() as uow:
-        base = service.get_base(uow, base_id, tenant_id)
-        least = retrieve.least_evidence(base.embedder, base.least_evidence)
-        refused = _refused(found, lambda _: least)
-        return _keep(uow, base_id, tenant_id, found, least, refused)
+        asked = indexes.live(uow, base_id, tenant_id)
+    return _check(asked, tenant_id)
+
+
+def compare(base_id: str, tenant_id: str) -> tuple[CheckView, CheckView]:
+    """Ask every saved question of both indexes of a base; first what they find in the one that answers.
+
+    Raises NotFound, also without a second index, and BadInput without a question that has an answer.
+    """
+    with unit_of_work() as uow:
+        now, tried = indexes.live(uow, base_id, tenant_id), indexes.other(uow, base_id, tenant_id)
+    return _check(now, tenant_id), _check(tried, tenant_id)
+
+
+def _check(asked: IndexView, tenant_id: str) -> CheckView:
+    found = _ask_all(asked, tenant_id)
+    least = retrieve.least_evidence(asked.embedder, asked.least_evidence)
+    with unit_of_work() as uow:
+        return _keep(uow, asked, tenant_id, found, least, _refused(found, lambda _: least))
 
 
 def calibrate(base_id: str, tenant_id: str) -> CheckView:
-    """Set the base's threshold from its own questions, and keep a check with it.
+    """Set the threshold of the index that answers from the base's questions, and keep a check with it.
 
     The shares turned away are what each question meets under the threshold that all the others give, so
     that no question judges itself. Raises NotFound, and BadInput with too few questions.
     """
-    found = _ask_all(base_id, tenant_id)
+    with unit_of_work() as uow:
+        asked = indexes.live(uow, base_id, tenant_id)
+    found = _ask_all(asked, tenant_id)
     counts = [sum(rank is not None for rank, _ in found), sum(rank is None for rank, _ in found)]
     if min(counts) < FEWEST:
         raise BadInput(
@@ -129,8 +158,8 @@ def calibrate(base_id: str, tenant_id: str) -> CheckView:
     least = threshold(*_evidences(found))
     refused = _refused(found, lambda n: threshold(*_evidences([*found[:n], *found[n + 1 :]])))
     with unit_of_work() as uow:
-        repository.set_least_evidence(uow, base_id, tenant_id, least)
-        return _keep(uow, base_id, tenant_id, found, least, refused)
+        repository.set_least_evidence(uow, asked.id, tenant_id, least)
+        return _keep(uow, asked, tenant_id, found, least, refused)
 
 
 def threshold(
@@ -153,14 +182,14 @@ Asked = list[tuple[int | None, float]]
 """For each question the rank of its passage from 1 (0: not found, None: there is none) and the evidence."""
 
 
-def _ask_all(base_id: str, tenant_id: str) -> Asked:
+def _ask_all(asked: IndexView, tenant_id: str) -> Asked:
     with unit_of_work() as uow:
-        saved = questions(uow, base_id, tenant_id)
+        saved = questions(uow, asked.base_id, tenant_id)
     if not any(question.document_id for question in saved):
         raise BadInput("knowledge.no_questions", field="questions")
     found: Asked = []
     for question in saved:
-        told = trace(base_id, tenant_id, question.text)
+        told = _trace(asked, tenant_id, question.text)
         ranks = (n for n, passage in enumerate(told.fused[:DEPTH], 1) if answers(passage, question))
         found.append((next(ranks, 0) if question.document_id else None, told.evidence))
     return found
@@ -190,22 +219,23 @@ def _refused(found: Asked, least: Callable[[int], float]) -> tuple[float | None,
 
 def _keep(
     uow: Session,
-    base_id: str,
+    asked: IndexView,
     tenant_id: str,
     found: Asked,
     least: float,
     refused: tuple[float | None, float | None],
 ) -> CheckView:
-    base = service.get_base(uow, base_id, tenant_id)
     ranks = [rank for rank, _ in found if rank is not None]
     return repository.add_check(
         uow,
         {
             "id": new_id("kc"),
-            "base_id": base_id,
+            "base_id": asked.base_id,
             "tenant_id": tenant_id,
-            "embedder": base.embedder,
-            "chunks": base.chunks,
+            "index_id": asked.id,
+            "embedder": asked.embedder,
+            "target_tokens": asked.target_tokens,
+            "chunks": asked.chunks,
             "answerable": len(ranks),
             "unanswerable": len(found) - len(ranks),
             "recall_1": sum(rank == 1 for rank in ranks) / len(ranks),

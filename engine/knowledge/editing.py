@@ -12,13 +12,12 @@ from engine.knowledge.schemas import ChunkView, PlaceView
 
 LONGEST_TEXT = 4_000
 AROUND = 1_500  # characters of the document shown on either side of a chunk
-NO_VECTOR = {"indexed_hash": None, "indexed_by": None}
 
 
 def get_chunk(uow: Session, base_id: str, tenant_id: str, wanted: str) -> ChunkView:
     """Return a chunk of a base of the tenant. Raises NotFound."""
-    service.get_base(uow, base_id, tenant_id)
-    found = repository.chunk(uow, base_id, tenant_id, wanted)
+    base = service.get_base(uow, base_id, tenant_id)
+    found = repository.chunk(uow, base.index_id, tenant_id, wanted)
     if found is None:
         raise NotFound("knowledge.unknown_chunk", field="chunk_id")
     return found
@@ -61,12 +60,14 @@ def set_enabled(uow: Session, base_id: str, tenant_id: str, wanted: str, enabled
     if chunk.enabled == enabled:
         return chunk
     if not enabled:
-        after_commit(uow, lambda: service.remove_vectors(base_id, [chunk.id]))
-    return _changed(uow, base_id, tenant_id, chunk.id, {"enabled": enabled, **NO_VECTOR})
+        index_id = service.get_base(uow, base_id, tenant_id).index_id
+        after_commit(uow, lambda: service.remove_vectors(index_id, [chunk.id]))
+    return _changed(uow, base_id, tenant_id, chunk.id, {"enabled": enabled, "indexed_hash": None})
 
 
 def _changed(uow: Session, base_id: str, tenant_id: str, wanted: str, values: dict[str, Any]) -> ChunkView:
-    repository.change_chunk(uow, base_id, wanted, values)
+    index_id = service.get_base(uow, base_id, tenant_id).index_id
+    repository.change_chunk(uow, index_id, wanted, values)
     return get_chunk(uow, base_id, tenant_id, wanted)
 
 

@@ -1,12 +1,10 @@
-"""LanceDB: the search copy of the chunks, one table per knowledge base and embedder.
+"""LanceDB: the search copy of the chunks, one table for each index of a knowledge base.
 
-One writer at a time per base (the caller holds its lock); any number of readers. PostgreSQL stays
+One writer at a time per table (the caller holds its lock); any number of readers. PostgreSQL stays
 the source of truth: a row here without its chunk there is never shown.
 """
 
-import hashlib
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -55,6 +53,7 @@ class Entry:
     """What the index keeps of a chunk: `text` is what full-text search sees, heading included."""
 
     id: str
+    document_id: str
     tenant_id: str
     text: str
 
@@ -77,23 +76,6 @@ def _database() -> Any:
         return _connect(settings().home / "lance")
 
 
-def table_name(base_id: str, embedder: str) -> str:
-    """Return the table of a base and an embedder; embedder names may be paths, so they are hashed."""
-    plain = re.sub(r"[^a-z0-9]+", "_", embedder.lower())[:24]
-    return f"{base_id}__{plain}_{hashlib.sha256(embedder.encode()).hexdigest()[:8]}"
-
-
-def _names(base_id: str) -> list[str]:
-    names: list[str] = []
-    token: str | None = None
-    while True:
-        page = _database().list_tables(page_token=token, limit=500)
-        names += page.tables
-        token = page.page_token
-        if not token:
-            return [name for name in names if name.startswith(f"{base_id}__")]
-
-
 def _open(name: str) -> Any | None:
     try:
         return _database().open_table(name)
@@ -101,17 +83,16 @@ def _open(name: str) -> Any | None:
         return None
 
 
-def create(base_id: str, embedder: str, dimension: int, language: str) -> None:
-    """Create the table of a base and an embedder with its indexes, or what is lacking of that.
+def create(index_id: str, dimension: int, language: str) -> None:
+    """Create the table of an index, or what is lacking of it.
 
     English texts are searched by stemmed words, others by characters and pairs of characters.
     """
     from lancedb.index import FTS
 
-    name = table_name(base_id, embedder)
-    table = _open(name)
+    table = _open(index_id)
     if table is None:
-        table = _database().create_table(name, schema=_schema(dimension))
+        table = _database().create_table(index_id, schema=_schema(dimension))
     # Whoever made it may have been killed on the way, so each step looks for itself.
     if not any(b"primary-key" in name for name in table.schema.field("id").metadata or {}):
         # Without a declared key, concurrent upserts of the same id silently leave duplicates.
@@ -127,7 +108,7 @@ def _schema(dimension: int) -> Any:
     return pa.schema(
         [
             pa.field("id", text, required),
-            pa.field("base_id", text, required),
+            pa.field("document_id", text, required),
             pa.field("tenant_id", text, required),
             pa.field("text", text, required),
             pa.field("vector", pa.list_(pa.float32(), dimension), required),
@@ -135,15 +116,15 @@ def _schema(dimension: int) -> Any:
     )
 
 
-def upsert(base_id: str, embedder: str, entries: Sequence[Entry], vectors: Vectors) -> None:
+def upsert(index_id: str, entries: Sequence[Entry], vectors: Vectors) -> None:
     """Write chunks with their vectors, shape (len(entries), dimension); a known id is replaced."""
     import pyarrow as pa
 
-    table = _database().open_table(table_name(base_id, embedder))
+    table = _database().open_table(index_id)
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns = [
         pa.array([entry.id for entry in entries]),
-        pa.array([base_id] * len(entries)),
+        pa.array([entry.document_id for entry in entries]),
         pa.array([entry.tenant_id for entry in entries]),
         pa.array([entry.text for entry in entries]),
         pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
@@ -152,9 +133,9 @@ def upsert(base_id: str, embedder: str, entries: Sequence[Entry], vectors: Vecto
     table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
 
-def optimize(base_id: str, embedder: str) -> None:
+def optimize(index_id: str) -> None:
     """Compact small files and bring all indexes up to date with all rows."""
-    table = _database().open_table(table_name(base_id, embedder))
+    table = _database().open_table(index_id)
     _index_columns(table)
     table.optimize()
 
@@ -178,9 +159,9 @@ def _index_columns(table: Any) -> None:
         table.drop_index(name)
 
 
-def snapshot(base_id: str, embedder: str) -> None:
+def snapshot(index_id: str) -> None:
     """Keep the table as it is now under a name, so that `restore` can go back to it; the oldest go."""
-    table = _database().open_table(table_name(base_id, embedder))
+    table = _database().open_table(index_id)
     kept = sorted(tag["version"] for tag in table.tags.list().values())
     if table.version in kept:
         return
@@ -189,9 +170,9 @@ def snapshot(base_id: str, embedder: str) -> None:
         table.tags.delete(f"snapshot-{version}")
 
 
-def snapshots(base_id: str, embedder: str) -> list[Snapshot]:
-    """Return the kept states of a base's table, newest first."""
-    table = _open(table_name(base_id, embedder))
+def snapshots(index_id: str) -> list[Snapshot]:
+    """Return the kept states of an index, newest first."""
+    table = _open(index_id)
     if table is None:
         return []
     kept = {tag["version"] for tag in table.tags.list().values()}
@@ -206,75 +187,79 @@ def snapshots(base_id: str, embedder: str) -> list[Snapshot]:
     ]
 
 
-def restore(base_id: str, embedder: str, version: int) -> None:
+def restore(index_id: str, version: int) -> None:
     """Make a kept state the present one; what came after stays in the table's history."""
-    table = _database().open_table(table_name(base_id, embedder))
+    table = _database().open_table(index_id)
     table.restore(version)
 
 
-def texts(base_id: str, embedder: str) -> dict[str, str]:
-    """Return the text that each row of a base's table was made of, by id."""
-    table = _open(table_name(base_id, embedder))
+def texts(index_id: str) -> dict[str, str]:
+    """Return the text that each row of an index was made of, by id."""
+    table = _open(index_id)
     if table is None:
         return {}
     found = table.search().select(["id", "text"]).limit(None).to_arrow()
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
 
 
-def ids(base_id: str, embedder: str) -> set[str]:
-    """Return the ids of all rows of a base's table."""
-    table = _open(table_name(base_id, embedder))
+def ids(index_id: str) -> set[str]:
+    """Return the ids of all rows of an index."""
+    table = _open(index_id)
     if table is None:
         return set()
     return set(table.search().select(["id"]).limit(None).to_arrow()["id"].to_pylist())
 
 
-def remove(base_id: str, chunk_ids: Sequence[str]) -> None:
-    """Delete rows from every table of a base."""
+def remove(index_id: str, chunk_ids: Sequence[str]) -> None:
+    """Delete rows of an index."""
     from lancedb.expr import col
 
-    for name in _names(base_id) if chunk_ids else []:
-        table = _database().open_table(name)
-        for batch in _batches(chunk_ids):
-            table.delete(col("id").isin(batch))
+    table = _open(index_id)
+    if table is None:
+        return
+    for batch in _batches(chunk_ids):
+        table.delete(col("id").isin(batch))
 
 
-def drop(base_id: str, *, keep: str | None = None) -> None:
-    """Drop a base's tables, except that of the embedder `keep`."""
-    kept = table_name(base_id, keep) if keep else None
-    for name in _names(base_id):
-        if name != kept:
-            _database().drop_table(name, ignore_missing=True)
+def drop(index_id: str) -> None:
+    """Drop the table of an index, if there is one."""
+    _database().drop_table(index_id, ignore_missing=True)
 
 
-def full_text(base_id: str, tenant_id: str, embedder: str, *, text: str, limit: int) -> list[Hit]:
+def full_text(
+    index_id: str, tenant_id: str, *, text: str, limit: int, documents: Sequence[str] | None = None
+) -> list[Hit]:
     """Return what full-text search (BM25) finds for `text`, best first, at most `limit`.
 
-    Rows of another tenant are never considered; a base without a table gives nothing.
+    Rows of another tenant are never considered, nor those of other documents than `documents`, where
+    that is given; an index without a table gives nothing.
     """
-    table = _open(table_name(base_id, embedder))
+    table = _open(index_id)
     if table is None:
         return []
     query = table.search(text, query_type="fts", fts_columns="text")
-    query = query.where(_mine(tenant_id), prefilter=True).select(["id", "vector", "_score"])
+    query = query.where(_wanted(tenant_id, documents), prefilter=True).select(["id", "vector", "_score"])
     return list(_hits(query.limit(limit).to_arrow()))
 
 
-def nearest(base_id: str, tenant_id: str, embedder: str, *, vector: Vectors, limit: int) -> list[Hit]:
+def nearest(
+    index_id: str, tenant_id: str, *, vector: Vectors, limit: int, documents: Sequence[str] | None = None
+) -> list[Hit]:
     """Return the rows nearest to `vector`, nearest first, at most `limit`; filtered like `full_text`."""
-    table = _open(table_name(base_id, embedder))
+    table = _open(index_id)
     if table is None:
         return []
     query = table.search(vector).distance_type("cosine").nprobes(PROBES).refine_factor(REFINE)
-    query = query.where(_mine(tenant_id), prefilter=True).select(["id", "vector", "_distance"])
+    query = query.where(_wanted(tenant_id, documents), prefilter=True).select(["id", "vector", "_distance"])
     return list(_hits(query.limit(limit).to_arrow()))
 
 
-def _mine(tenant_id: str) -> Any:
+def _wanted(tenant_id: str, documents: Sequence[str] | None) -> Any:
     # Expressions, not strings: a `where` string is raw SQL. The table itself is that of one base.
     from lancedb.expr import col, lit
 
-    return col("tenant_id") == lit(tenant_id)
+    mine = col("tenant_id") == lit(tenant_id)
+    return mine if documents is None else mine & col("document_id").isin(documents)
 
 
 def _hits(found: Any) -> Iterator[Hit]:

@@ -11,10 +11,7 @@ from engine.kit.database import Base
 
 
 class KnowledgeBase(Base):
-    """A set of documents that experts may answer from. `embedder` names the vectors now in use.
-
-    `least_evidence` is the threshold below which it has no answer, where people had it calibrated.
-    """
+    """A set of documents that experts may answer from."""
 
     __tablename__ = "knowledge_bases"
 
@@ -23,7 +20,27 @@ class KnowledgeBase(Base):
     owner_id: Mapped[str]
     name: Mapped[str]
     language: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class KnowledgeIndex(Base):
+    """One way of cutting and embedding the documents of a base: its chunks, and a LanceDB table of its id.
+
+    Questions are answered from the `live` one; at most one other stands beside it, to be compared and
+    to take its place. Passages have about `target_tokens`. `least_evidence` is the threshold below which
+    there is no answer, where people had it calibrated.
+    """
+
+    __tablename__ = "knowledge_indexes"
+    # Deferred, so that the two can change places in one statement.
+    __table_args__ = (UniqueConstraint("base_id", "live", deferrable=True, initially="DEFERRED"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
+    tenant_id: Mapped[str]
     embedder: Mapped[str]
+    target_tokens: Mapped[int]
+    live: Mapped[bool]
     least_evidence: Mapped[float | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
@@ -33,8 +50,7 @@ class KnowledgeDocument(Base):
 
     Where `encoding` is empty, a parser makes the text: the blob `knowledge/<base_id>/<id>.text`, with
     the offsets at which its pages begin in `page_starts`. `characters` is 0 until then. `source_url`
-    is the link it was fetched from. `state` is stored, chunked or failed; `error` is the catalog key of
-    what went wrong.
+    is the link it was fetched from; `error` the catalog key of why it cannot be read.
     """
 
     __tablename__ = "knowledge_documents"
@@ -50,25 +66,37 @@ class KnowledgeDocument(Base):
     sha256: Mapped[str]
     page_starts: Mapped[list[int] | None] = mapped_column(JSONB, default=None)
     source_url: Mapped[str | None] = mapped_column(default=None)
-    state: Mapped[str] = mapped_column(default="stored")
     error: Mapped[str | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class KnowledgeCut(Base):
+    """Says that all chunks of a document are in an index."""
+
+    __tablename__ = "knowledge_cuts"
+
+    index_id: Mapped[str] = mapped_column(
+        ForeignKey("knowledge_indexes.id", ondelete="CASCADE"), primary_key=True
+    )
+    document_id: Mapped[str] = mapped_column(
+        ForeignKey("knowledge_documents.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
 
 
 class KnowledgeChunk(Base):
     """A passage of a document: `text` is the document's characters from `start` to `end`, on `page`.
 
     `id` follows from the document's hash, the offsets and the text, so the same document gives the
-    same ids in every base; the base completes the key. `content_hash` covers all that is embedded;
-    the chunk lacks its current vector while `indexed_hash`/`indexed_by` say otherwise. A person may have
-    `edited` the text, which then differs from the document's, or taken the chunk out (`enabled`).
+    same ids in every index; the index completes the key. `content_hash` covers all that is embedded;
+    the chunk lacks its current vector while `indexed_hash` says otherwise. A person may have `edited` the
+    text, which then differs from the document's, or taken the chunk out (`enabled`).
     """
 
     __tablename__ = "knowledge_chunks"
     __table_args__ = (Index(None, "document_id", "ordinal"),)
 
-    base_id: Mapped[str] = mapped_column(
-        ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True
+    index_id: Mapped[str] = mapped_column(
+        ForeignKey("knowledge_indexes.id", ondelete="CASCADE"), primary_key=True
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     document_id: Mapped[str] = mapped_column(ForeignKey("knowledge_documents.id", ondelete="CASCADE"))
@@ -81,7 +109,6 @@ class KnowledgeChunk(Base):
     page: Mapped[int | None] = mapped_column(default=None)
     content_hash: Mapped[str]
     indexed_hash: Mapped[str | None] = mapped_column(default=None)
-    indexed_by: Mapped[str | None] = mapped_column(default=None)
     enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
     edited: Mapped[bool] = mapped_column(default=False, server_default=false())
 
@@ -108,14 +135,19 @@ class KnowledgeQuestion(Base):
 
 
 class KnowledgeCheck(Base):
-    """What the questions of a base found at one time: shares from 0 to 1, with the threshold of then."""
+    """What the questions of a base found in one index at one time, with the threshold of then.
+
+    Shares are from 0 to 1. The index may be gone since.
+    """
 
     __tablename__ = "knowledge_checks"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"), index=True)
     tenant_id: Mapped[str]
+    index_id: Mapped[str]
     embedder: Mapped[str]
+    target_tokens: Mapped[int]
     chunks: Mapped[int]
     answerable: Mapped[int]
     unanswerable: Mapped[int]

@@ -68,11 +68,12 @@ def retrieve(
     if not wanted.strip():
         return []
     candidates: dict[str, Candidate] = {}
-    for base_id, (embedder, calibrated) in bases.items():
-        found = legs(base_id, tenant_id, embedder, wanted)
-        candidates |= fused(found, least_evidence(embedder, calibrated))
+    for base in bases.values():
+        found = legs(base.index_id, tenant_id, base.embedder, wanted)
+        candidates |= fused(found, least_evidence(base.embedder, base.least_evidence))
     with unit_of_work() as uow:
-        chunks = repository.chunks_by_id(uow, bases, tenant_id, candidates)
+        used = [base.index_id for base in bases.values()]
+        chunks = repository.chunks_by_id(uow, used, tenant_id, candidates)
     return reranked(wanted, ranked(wanted, candidates, chunks))[:limit]
 
 
@@ -85,14 +86,14 @@ def standalone(question: str, history: Sequence[str]) -> str:
 
 
 def least_evidence(embedder: str, calibrated: float | None = None) -> float:
-    """Return the evidence that a base's best passage must have: its own threshold, or its embedder's."""
+    """Return the evidence that the best passage must have: the calibrated, or that of the embedder."""
     return EVIDENCE.get(embedder, EVIDENCE_OF_MODELS) if calibrated is None else calibrated
 
 
-def legs(base_id: str, tenant_id: str, embedder: str, question: str) -> Legs:
-    """Return what full-text search and the vectors of one base find for a question. Raises NotReady."""
+def legs(index_id: str, tenant_id: str, embedder: str, question: str) -> Legs:
+    """Return what full-text search and the vectors of one index find for a question. Raises NotReady."""
     model = embedding.by_name(embedder)
-    place = (base_id, tenant_id, embedder)
+    place = (index_id, tenant_id)
     # Full-text search needs no vector: it runs while the model reads the question.
     with ThreadPoolExecutor(max_workers=1) as beside:
         searching = beside.submit(index.full_text, *place, text=lexical.sought(question), limit=LEG_LIMIT)

@@ -14,9 +14,9 @@ class _View(BaseModel):
 
 
 class BaseView(_View):
-    """A knowledge base with its counts. `indexed_chunks` have a current vector and can be found.
+    """A knowledge base with the index that answers from it. `indexed_chunks` can be found.
 
-    Chunks that were taken out are counted by `disabled` only.
+    The counts are those of that index; chunks that were taken out are counted by `disabled` only.
     """
 
     id: str
@@ -24,7 +24,9 @@ class BaseView(_View):
     owner_id: str
     name: str
     language: BaseLanguage
+    index_id: str
     embedder: str
+    target_tokens: int
     least_evidence: float | None = None
     documents: int
     chunks: int
@@ -33,8 +35,31 @@ class BaseView(_View):
     created_at: datetime
 
 
+class IndexView(_View):
+    """One way of cutting and embedding a base. `documents` are cut; `indexed_chunks` have their vector.
+
+    `least_evidence` is its calibrated threshold. Chunks that were taken out are counted by `disabled` only.
+    """
+
+    id: str
+    base_id: str
+    language: BaseLanguage
+    embedder: str
+    target_tokens: int
+    live: bool
+    least_evidence: float | None
+    documents: int
+    chunks: int
+    indexed_chunks: int
+    disabled: int
+    created_at: datetime
+
+
 class DocumentView(_View):
-    """An uploaded file; `size` in bytes, `error` a catalog key when `state` is failed."""
+    """An uploaded file; `size` in bytes, `error` a catalog key when `state` is failed.
+
+    It is "chunked" once all its chunks are in the index that answers.
+    """
 
     id: str
     base_id: str
@@ -124,10 +149,12 @@ class QuestionView(_View):
 
 
 class CheckView(_View):
-    """What the saved questions found: shares from 0 to 1, None where no question could tell."""
+    """What the saved questions found in an index: shares from 0 to 1, None where no question could tell."""
 
     id: str
+    index_id: str
     embedder: str
+    target_tokens: int
     chunks: int
     answerable: int
     unanswerable: int

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Sequence
-from typing import BinaryIO, cast, get_args
+from typing import BinaryIO, get_args
 
 from sqlalchemy.orm import Session
 
@@ -13,8 +13,9 @@ from engine.kit.errors import BadInput, NotFound, TooLarge
 from engine.kit.ids import new_id
 from engine.kit.settings import settings
 from engine.knowledge import embedding, index, repository
+from engine.knowledge.chunking import TARGET_TOKENS
 from engine.knowledge.decoding import PARSED, Decoded, check_kind, clean_name, decode, suffix_of
-from engine.knowledge.models import KnowledgeBase
+from engine.knowledge.models import KnowledgeBase, KnowledgeIndex
 from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
 
 BASE_NAME_LENGTH = 80
@@ -33,7 +34,7 @@ def text_key(base_id: str, document_id: str) -> str:
 
 
 def create_base(uow: Session, *, person_id: str, tenant_id: str, name: str, language: str) -> BaseView:
-    """Create an empty knowledge base for texts in `language` ("en", "zh" or "mixed").
+    """Create an empty knowledge base for texts in `language` ("en", "zh" or "mixed"), with its index.
 
     Raises BadInput for a missing or overlong name, or another language.
     """
@@ -43,14 +44,18 @@ def create_base(uow: Session, *, person_id: str, tenant_id: str, name: str, lang
     if language not in get_args(BaseLanguage):
         raise BadInput("knowledge.bad_language", field="language", language=language[:20])
     base = KnowledgeBase(
-        id=new_id("kb"),
-        tenant_id=tenant_id,
-        owner_id=person_id,
-        name=name,
-        language=language,
-        embedder=embedding.name_for(cast(BaseLanguage, language)),
+        id=new_id("kb"), tenant_id=tenant_id, owner_id=person_id, name=name, language=language
     )
     repository.add_base(uow, base)
+    first = KnowledgeIndex(
+        id=new_id("ki"),
+        base_id=base.id,
+        tenant_id=tenant_id,
+        embedder=embedding.name_for(language),
+        target_tokens=TARGET_TOKENS,
+        live=True,
+    )
+    repository.add_index(uow, first)
     return get_base(uow, base.id, tenant_id)
 
 
@@ -75,11 +80,13 @@ def bases(uow: Session, tenant_id: str) -> list[BaseView]:
 
 def delete_base(uow: Session, base_id: str, tenant_id: str) -> None:
     """Delete a base with its documents, chunks and vectors. Raises NotFound."""
+    tables = [each.id for each in repository.indexes(uow, base_id, tenant_id)]
     if not repository.delete_base(uow, base_id, tenant_id):
         raise NotFound("knowledge.unknown_base", field="base_id")
 
     def clear() -> None:
-        index.drop(base_id)
+        for table in tables:
+            index.drop(table)
         blobs().delete(f"knowledge/{base_id}")
 
     after_commit(uow, clear)
@@ -158,12 +165,13 @@ def documents(uow: Session, base_id: str, tenant_id: str) -> list[DocumentView]:
 def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
     """Delete a document with its chunks and vectors. Raises NotFound."""
     document = _document(uow, document_id, tenant_id)
-    ids = repository.chunk_ids(uow, document.base_id, document_id)
+    held = repository.document_chunks(uow, document_id)
     repository.delete_document(uow, document_id, tenant_id)
 
     # Vectors that stay behind do no harm: searches read PostgreSQL, and the next indexing removes them.
     def clear() -> None:
-        remove_vectors(document.base_id, ids)
+        for index_id, chunk_ids in held.items():
+            remove_vectors(index_id, chunk_ids)
         for key in (blob_key, text_key):
             blobs().delete(key(document.base_id, document_id))
 
@@ -183,14 +191,14 @@ def chunks(
     uow: Session, base_id: str, tenant_id: str, limit: int = 50, offset: int = 0, words: str = ""
 ) -> list[ChunkView]:
     """Return a page of the chunks of a base that hold all of `words`, in reading order. Raises NotFound."""
-    get_base(uow, base_id, tenant_id)
-    return repository.chunks(uow, base_id, tenant_id, limit, offset, _asked(words))
+    base = get_base(uow, base_id, tenant_id)
+    return repository.chunks(uow, base.index_id, tenant_id, limit, offset, _asked(words))
 
 
 def count_chunks(uow: Session, base_id: str, tenant_id: str, words: str = "") -> int:
     """Return how many chunks of a base hold all of `words`, also of those taken out. Raises NotFound."""
-    get_base(uow, base_id, tenant_id)
-    return repository.count_chunks(uow, base_id, tenant_id, _asked(words))
+    base = get_base(uow, base_id, tenant_id)
+    return repository.count_chunks(uow, base.index_id, tenant_id, _asked(words))
 
 
 def _asked(words: str) -> list[str]:
@@ -233,15 +241,15 @@ def _size_text(size: int) -> str:
     return f"{size / 2**20:g} MB" if size >= 2**20 else f"{size:,} B"
 
 
-def remove_vectors(base_id: str, chunk_ids: Sequence[str]) -> None:
-    """Remove vectors, unless a job is writing to the base: it removes those without a chunk at its end.
+def remove_vectors(index_id: str, chunk_ids: Sequence[str]) -> None:
+    """Remove vectors, unless a job is writing to the index: it removes those without a chunk at its end.
 
     A row deleted while that job compacts its table would make the job fail.
     """
     with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not repository.try_lock(connection, base_id):
+        if not repository.try_lock(connection, index_id):
             return
         try:
-            index.remove(base_id, chunk_ids)
+            index.remove(index_id, chunk_ids)
         finally:
-            repository.unlock(connection, base_id)
+            repository.unlock(connection, index_id)

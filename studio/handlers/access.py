@@ -6,7 +6,7 @@ from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
 PATHS = ("", "data", "train", "publish", "earnings", "review")
-UNDER = {"passages": "", "retrieval": ""}
+UNDER = {"passages": "", "retrieval": "", "indexes": ""}
 """Pages without a tab of their own, and the page whose tab is marked on them."""
 NAMES = dict(zip(PATHS, ("knowledge", "data", "train", "publish", "earnings", "review"), strict=True))
 

@@ -62,7 +62,8 @@ def head(base: BaseView, language: str) -> str:
     return (
         f'<a class="mbe-back" href="/{language}/studio/">← {back}</a><h1>{escape(base.name)}</h1>{counts}'
         f'<p class="mbe-ways">{_way("retrieval", "check_retrieval", base, language)}'
-        f"{_way('passages', 'look_at_passages', base, language)}</p>"
+        f"{_way('passages', 'look_at_passages', base, language)}"
+        f"{_way('indexes', 'look_at_indexes', base, language)}</p>"
     )
 
 

@@ -135,3 +135,32 @@ def test_a_chunk_is_edited_taken_out_and_shown_in_its_document(
     other = gateway(make_person("other@example.com", "developer"))
     for answer in (other.get(path), other.patch(path, json={"enabled": False}), http.get(f"{path}x")):
         assert answer.status_code == 404 and answer.json()["error"]["code"].startswith("knowledge.unknown")
+
+
+def test_a_second_index_is_built_compared_and_switched_to(
+    http: TestClient, developer: Person, base: str
+) -> None:
+    at, question = f"/admin/knowledge/{base}", "When are goods brought?"
+    text = "# Returns\n\nThirty days. Keep the receipt.\n\n# Delivery\n\nGoods are brought in two days."
+    http.post(f"{at}/documents", files={"file": ("help.md", text.encode())})
+    prepare(prepare_knowledge.base(developer, base))
+    assert http.post(f"{at}/indexes/switch").status_code == 404
+    for bad, field in (("x", "embedder"), ("ngram", "target_tokens")):
+        given = {"embedder": bad, "target_tokens": 500}
+        refused = http.post(f"{at}/indexes", json=given)
+        assert refused.status_code == 400 and refused.json()["error"]["param"] == field
+    started = http.post(f"{at}/indexes", json={"embedder": "ngram", "target_tokens": 40})
+    assert started.status_code == 202 and run_queued_jobs() == 2
+    assert http.post(f"{at}/indexes/compare").status_code == 400
+    chunk = http.post(f"{at}/search", json={"question": question}).json()[0]["chunk_id"]
+    http.post(f"{at}/questions", json={"question": question, "chunk_id": chunk})
+    compared = http.post(f"{at}/indexes/compare")
+    assert compared.status_code == 201
+    assert [check["embedder"] for check in compared.json()] == [http.get(at).json()["embedder"], "ngram"]
+    shown = http.get(f"{at}/indexes").json()
+    assert (shown["lacking"], shown["left_behind"]) == (0, 0)
+    assert shown["other_check"] == compared.json()[1] and shown["job"]["state"] == "succeeded"
+    assert http.post(f"{at}/indexes/switch").json()["id"] == shown["other"]["id"]
+    assert http.get(at).json()["index_id"] == shown["other"]["id"]
+    assert http.delete(f"{at}/indexes/second").json() == {"deleted": True}
+    assert http.get(f"{at}/indexes").json()["other"] is None

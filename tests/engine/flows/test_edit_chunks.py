@@ -35,7 +35,7 @@ def first(person: Person, base: BaseView) -> ChunkView:
 
 def all_jobs(person: Person, base: BaseView) -> list[JobView]:
     with unit_of_work() as uow:
-        return jobs.listing(uow, person.tenant_id, subject_id=base.id)
+        return jobs.listing(uow, person.tenant_id, subject_id=base.index_id)
 
 
 def unfinished(person: Person, base: BaseView) -> list[str]:

@@ -1,11 +1,13 @@
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from engine.kit.database import Base, engine, plain_url, unit_of_work
-from engine.kit.migrate import upgrade
+from engine.kit.migrate import alembic_config, upgrade
+from engine.knowledge import checks, service
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_models(db: str) -> None:
@@ -28,3 +30,41 @@ def test_migrating_again_changes_nothing(db: str) -> None:
 def test_a_migrated_database_refuses_to_rewrite_history(db: str, table: str) -> None:
     with pytest.raises(DBAPIError), unit_of_work() as uow:
         uow.execute(text(f"delete from {table}"))
+
+
+BEFORE_INDEXES = """
+insert into knowledge_bases (id, tenant_id, owner_id, name, language, embedder, least_evidence, created_at)
+  values ('kb_1', 't1', 'p1', 'Help', 'zh', 'ngram', 0.3, now()),
+         ('kb_2', 't1', 'p1', 'Two', 'en', 'minilm', null, now());
+insert into knowledge_documents
+  (id, base_id, tenant_id, name, size, characters, encoding, sha256, state, created_at)
+  values ('doc_1', 'kb_1', 't1', 'a.md', 2, 2, 'utf-8', 's1', 'chunked', now()),
+         ('doc_2', 'kb_1', 't1', 'b.md', 2, 2, 'utf-8', 's2', 'stored', now());
+insert into knowledge_chunks
+  (base_id, id, document_id, tenant_id, ordinal, text, start, "end", heading, content_hash, indexed_hash,
+   indexed_by, edited)
+  values ('kb_1', 'ch_1', 'doc_1', 't1', 0, 'ab', 0, 2, '', 'h', 'h', 'ngram', true);
+insert into knowledge_checks (id, base_id, tenant_id, embedder, chunks, answerable, unanswerable, recall_1,
+    recall_5, mrr, least_evidence, created_at)
+  values ('kc_1', 'kb_1', 't1', 'ngram', 1, 1, 0, 1, 1, 1, 0.3, now());
+"""
+
+
+def test_bases_made_before_there_were_indexes_keep_all_but_their_vectors(db: str) -> None:
+    with unit_of_work() as uow:
+        uow.execute(text("drop schema public cascade"))
+        uow.execute(text("create schema public"))
+    command.upgrade(alembic_config(plain_url()), "0004")
+    with unit_of_work() as uow:
+        uow.execute(text(BEFORE_INDEXES))
+    upgrade(plain_url())
+    with unit_of_work() as uow:
+        base = service.get_base(uow, "kb_1", "t1")
+        states = {each.id: each.state for each in service.documents(uow, "kb_1", "t1")}
+        [chunk] = service.chunks(uow, "kb_1", "t1")
+        [check] = checks.history(uow, "kb_1", "t1")
+        assert len(service.bases(uow, "t1")) == 2
+    assert (base.embedder, base.target_tokens, base.least_evidence) == ("ngram", 80, 0.3)
+    assert states == {"doc_1": "chunked", "doc_2": "stored"}
+    assert (chunk.text, chunk.edited, chunk.indexed) == ("ab", True, False)
+    assert (base.chunks, base.indexed_chunks, check.index_id) == (1, 0, base.index_id)

@@ -18,12 +18,13 @@ class FakeContext:
         self,
         base: BaseView,
         *,
+        index_id: str | None = None,
         tenant_id: str | None = None,
         checkpoint: dict[str, Any] | None = None,
         crash_at_report: int | None = None,
         crash_at_checkpoint: int | None = None,
     ) -> None:
-        self.params = {"base_id": base.id, "tenant_id": tenant_id or base.tenant_id}
+        self.params = {"index_id": index_id or base.index_id, "tenant_id": tenant_id or base.tenant_id}
         self.checkpoint = checkpoint
         self.reports: list[dict[str, Any]] = []
         self.saved: list[dict[str, Any]] = []

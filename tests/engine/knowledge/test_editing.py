@@ -92,7 +92,7 @@ def test_a_chunk_that_is_taken_out_is_not_found_from_that_moment_on(base: BaseVi
     gone = enable(base, first, False)
     assert (gone.enabled, gone.indexed) == (False, False)
     assert first.text not in found(base, "几天内可以退货？")
-    assert first.id not in index.ids(base.id, view(base).embedder)
+    assert first.id not in index.ids(base.index_id)
     assert enable(base, first, False) == gone
     assert len(chunks(base)) == 3
     assert enable(base, first, True).indexed is False
@@ -111,7 +111,7 @@ def test_a_taken_out_chunk_is_not_found_while_its_vector_is_still_there(
     with monkeypatch.context() as broken:
         broken.setattr(index, "remove", fail)
         enable(base, first, False)
-    assert first.id in index.ids(base.id, view(base).embedder)
+    assert first.id in index.ids(base.index_id)
     assert first.text not in found(base, "几天内可以退货？")
     assert tasks.index_job(FakeContext(base)) == {
         "indexed": 0,
@@ -119,7 +119,7 @@ def test_a_taken_out_chunk_is_not_found_while_its_vector_is_still_there(
         "chunks": 2,
         "embedder": view(base).embedder,
     }
-    assert first.id not in index.ids(base.id, view(base).embedder)
+    assert first.id not in index.ids(base.index_id)
 
 
 def test_a_base_whose_only_unindexed_chunks_are_taken_out_is_wholly_indexed(base: BaseView) -> None:
@@ -127,7 +127,7 @@ def test_a_base_whose_only_unindexed_chunks_are_taken_out_is_wholly_indexed(base
     now = view(base)
     assert (now.chunks, now.indexed_chunks, now.disabled) == (2, 2, 1)
     with unit_of_work() as uow:
-        assert repository.count_lacking(uow, base.id, now.embedder) == 0
+        assert repository.count_lacking(uow, base.index_id) == 0
         assert service.documents(uow, base.id, base.tenant_id)[0].chunks == 2
     context = FakeContext(base)
     assert tasks.index_job(context)["indexed"] == 0
@@ -163,32 +163,32 @@ def test_a_chunk_taken_out_during_indexing_leaves_no_vector(
 
     monkeypatch.setattr(index, "upsert", taken_out_meanwhile)
     assert tasks.index_job(FakeContext(base))["removed"] == 1
-    assert first.id not in index.ids(base.id, view(base).embedder)
+    assert first.id not in index.ids(base.index_id)
     assert not enable(base, first, True).indexed
 
 
 def test_a_vector_is_left_to_the_job_that_is_writing(base: BaseView) -> None:
     """Deleting it there and then could make the job's compaction fail."""
-    first, embedder = chunks(base)[0], view(base).embedder
+    first = chunks(base)[0]
     with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as job:
-        assert repository.try_lock(job, base.id)
+        assert repository.try_lock(job, base.index_id)
         enable(base, first, False)
-        assert first.id in index.ids(base.id, embedder)
+        assert first.id in index.ids(base.index_id)
         assert first.text not in found(base, "几天内可以退货？")
-        repository.unlock(job, base.id)
+        repository.unlock(job, base.index_id)
     assert tasks.index_job(FakeContext(base))["removed"] == 1
-    assert first.id not in index.ids(base.id, embedder)
+    assert first.id not in index.ids(base.index_id)
 
 
 def test_a_chunk_edited_to_the_text_of_another_is_not_taken_for_indexed(base: BaseView) -> None:
     """Both lie in one batch, and their hashes are the same."""
     with unit_of_work() as uow:
-        repository.forget_vectors(uow, base.id, [chunk.id for chunk in chunks(base)])
-        rows = repository.lacking(uow, base.id, "ngram", 10)
+        repository.forget_vectors(uow, base.index_id, [chunk.id for chunk in chunks(base)])
+        rows = repository.lacking(uow, base.index_id, 10)
         hashes = {row.id: row.content_hash for row in rows}
-        repository.change_chunk(uow, base.id, rows[0].id, {"content_hash": rows[1].content_hash})
-        repository.mark_indexed(uow, base.id, "ngram", hashes)
-        assert [row.id for row in repository.lacking(uow, base.id, "ngram", 10)] == [rows[0].id]
+        repository.change_chunk(uow, base.index_id, rows[0].id, {"content_hash": rows[1].content_hash})
+        repository.mark_indexed(uow, base.index_id, hashes)
+        assert [row.id for row in repository.lacking(uow, base.index_id, 10)] == [rows[0].id]
 
 
 def test_changes_survive_running_the_jobs_again(db: str) -> None:

@@ -30,8 +30,8 @@ def all_chunks(base: BaseView) -> list[ChunkView]:
 
 def vectors(base: BaseView) -> list[str]:
     """The ids of all rows of the base's table; a duplicate would show twice."""
-    name = index.table_name(base.id, view(base).embedder)
-    found: list[str] = index._database().open_table(name).search().limit(None).to_arrow()["id"].to_pylist()
+    table = index._database().open_table(base.index_id)
+    found: list[str] = table.search().limit(None).to_arrow()["id"].to_pylist()
     return sorted(found)
 
 
@@ -112,7 +112,7 @@ def test_a_table_whose_making_was_cut_short_is_completed(
         broken.setattr(LanceTable, step, die)
         tasks.index_job(FakeContext(base))
     tasks.index_job(FakeContext(base))
-    found = index.full_text(base.id, "t1", view(base).embedder, text="可以", limit=5)
+    found = index.full_text(base.index_id, "t1", text="可以", limit=5)
     assert [hit.chunk_id for hit in found] == vectors(base)
 
 
@@ -148,7 +148,7 @@ def test_indexing_removes_what_a_failed_deletion_left_and_restores_what_was_lost
     assert len(vectors(base)) == 2 and len(kept) == 1
     assert tasks.index_job(FakeContext(base))["removed"] == 1
     assert vectors(base) == kept
-    index.remove(base.id, kept)
+    index.remove(base.index_id, kept)
     assert tasks.index_job(FakeContext(base))["indexed"] == 1
     assert vectors(base) == kept
 
@@ -205,35 +205,32 @@ def test_a_silent_object_store_ends_the_job_and_marks_no_document(
         assert [d.state for d in service.documents(uow, base.id, "t1")] == ["stored"]
 
 
-def test_another_embedder_replaces_the_vectors_only_when_all_are_there(
+def test_an_index_keeps_its_embedder_when_another_is_configured(
     db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = make_base(short=SHORT)
     prepare(base)
     monkeypatch.setenv("MBE_EMBEDDER", "fake")
     settings.cache_clear()
-    with pytest.raises(Crash):
-        tasks.index_job(FakeContext(base, crash_at_report=1))
-    assert view(base).embedder == "ngram" and len(vectors(base)) == 1
-    result = tasks.index_job(FakeContext(base))
-    assert result["embedder"] == view(base).embedder == "fake"
-    assert view(base).indexed_chunks == 1
-    assert index._names(base.id) == [index.table_name(base.id, "fake")]
+    add(base, "more.md", "## 发票\n\n可以开电子发票。")
+    prepare(base)
+    assert view(base).embedder == "ngram" and view(base).indexed_chunks == len(vectors(base)) == 2
+    assert make_base().embedder == "fake"
 
 
 def test_a_snapshot_brings_back_the_index_of_then_and_knows_what_has_changed_since(db: str) -> None:
     base = make_base(short=SHORT, long=LONG)
     prepare(base)
     then = vectors(base)
-    [kept] = index.snapshots(base.id, "ngram")
+    [kept] = index.snapshots(base.index_id)
     assert kept.chunks == 451
     with unit_of_work() as uow:
         documents = service.documents(uow, base.id, "t1")
         service.delete_document(uow, next(d.id for d in documents if d.name == "short.md"), "t1")
     add(base, "new.md", "## 发票\n\n可以开电子发票。")
     prepare(base)
-    index.remove(base.id, [chunk.id for chunk in all_chunks(base)][:300])
-    newest, oldest = index.snapshots(base.id, "ngram")
+    index.remove(base.index_id, [chunk.id for chunk in all_chunks(base)][:300])
+    newest, oldest = index.snapshots(base.index_id)
     assert (newest.chunks, oldest) == (451, kept) and len(vectors(base)) == 151
     context = FakeContext(base)
     context.params["version"] = kept.version
@@ -249,7 +246,7 @@ def test_only_a_few_snapshots_are_kept_and_no_other_version_is_restored(db: str)
     for n in range(index.SNAPSHOTS + 2):
         add(base, f"{n}.md", f"第{n}条。")
         prepare(base)
-    kept = index.snapshots(base.id, "ngram")
+    kept = index.snapshots(base.index_id)
     assert [each.chunks for each in kept] == [8, 7, 6, 5, 4]
     context = FakeContext(base)
     context.params["version"] = 1
@@ -270,7 +267,9 @@ def test_deleting_a_base_drops_its_tables(db: str) -> None:
     prepare(other)
     with unit_of_work() as uow:
         service.delete_base(uow, base.id, "t1")
-    assert index._names(base.id) == [] and len(vectors(other)) == 1
+    with pytest.raises(ValueError):
+        vectors(base)
+    assert len(vectors(other)) == 1
 
 
 def test_threads_that_work_on_one_base_write_each_chunk_once(db: str) -> None:
