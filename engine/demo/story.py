@@ -92,7 +92,7 @@ def _train(
         {
             "name": "Help desk",
             "dataset_id": dataset_id,
-            "kb_id": base_id,
+            "kb_ids": [base_id],
             "preset": "quick",
         },
     )

@@ -1,6 +1,7 @@
 """Fine-tuning an expert: from a dataset to a model in the market's first state."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from engine.inference.base_model import parameter_count
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
+from engine.kit.errors import NotFound
 from engine.kit.settings import settings
 from engine.knowledge import service as knowledge
 from engine.market import service as market
@@ -29,7 +31,7 @@ def start(
     *,
     name: str,
     dataset_id: str,
-    knowledge_base_id: str | None = None,
+    knowledge_base_ids: Sequence[str] = (),
     preset: str = "balanced",
     changes: dict[str, Any] | None = None,
 ) -> tuple[RunView, JobView]:
@@ -41,8 +43,6 @@ def start(
     require(person, "developer")
     with unit_of_work() as uow:
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-        if knowledge_base_id:
-            knowledge.get_base(uow, knowledge_base_id, person.tenant_id)
         recipe = _preset(preset, dataset.train_rows).changed(changes or {})
         run = training.create_run(
             uow,
@@ -52,9 +52,10 @@ def start(
             dataset_id=dataset_id,
             base_model=settings().base_model,
             recipe=recipe,
-            knowledge_base_id=knowledge_base_id,
+            knowledge_base_ids=knowledge_base_ids,
             dataset_fingerprint=dataset.fingerprint,
         )
+        _require_bases(uow, knowledge_base_ids, person.tenant_id)
         job = jobs.submit(
             uow,
             kind=TRAIN,
@@ -66,6 +67,15 @@ def start(
             queue="training",
         )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
+
+
+def _require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> None:
+    """Raise NotFound, naming the door's field, unless every base is the tenant's."""
+    for base_id in base_ids:
+        try:
+            knowledge.get_base(uow, base_id, tenant_id)
+        except NotFound:
+            raise NotFound("training.unknown_base", field="kb_ids", id=base_id[:40]) from None
 
 
 def _preset(name: str, rows: int) -> LoraRecipe:
@@ -83,15 +93,15 @@ def proposal(person: Person, dataset_id: str, preset: str) -> LoraRecipe:
 def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
     """Write the two splits of a run's dataset into `folder`, as the expert will read them when it serves.
 
-    With a knowledge base, each conversation gets the passages that its last question finds: a model
-    answers best from the layout that it was trained on.
+    With knowledge bases, each conversation gets the passages that its last question finds in them: a
+    model answers best from the layout that it was trained on.
     """
     with unit_of_work() as uow:
         run = training.get_run(uow, run_id, tenant_id)
         paths = datasets.materialise(uow, run.dataset_id, tenant_id, folder)
-    if run.knowledge_base_id:
+    if run.knowledge_base_ids:
         speaker = Speaker(
-            name=run.name, knowledge_base_ids=(run.knowledge_base_id,), knowledge_tenant_id=tenant_id
+            name=run.name, knowledge_base_ids=tuple(run.knowledge_base_ids), knowledge_tenant_id=tenant_id
         )
         for path in paths:
             _ground(path, speaker)
@@ -120,7 +130,7 @@ def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:
         run_id=run.id,
         adapter_prefix=str(result["adapter_prefix"]),
         base_model=run.base_model,
-        knowledge_base_ids=[run.knowledge_base_id] if run.knowledge_base_id else [],
+        knowledge_base_ids=run.knowledge_base_ids,
     )
 
 

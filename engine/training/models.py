@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.kit.database import Base
@@ -20,7 +20,7 @@ class TrainingRun(Base):
     name: Mapped[str]
     job_id: Mapped[str | None] = mapped_column(index=True)
     dataset_id: Mapped[str] = mapped_column(index=True)
-    knowledge_base_id: Mapped[str | None]
+    knowledge_base_ids: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     base_model: Mapped[str]
     recipe: Mapped[dict[str, Any]]
     dataset_fingerprint: Mapped[str | None]

@@ -36,7 +36,7 @@ class RunView(BaseModel):
     name: str
     job_id: str | None
     dataset_id: str
-    knowledge_base_id: str | None
+    knowledge_base_ids: list[str]
     base_model: str
     recipe: dict[str, Any]
     dataset_fingerprint: str | None

@@ -16,6 +16,7 @@ from engine.training.schemas import Point, RunView, TrainingResult
 
 KIND = "training.sft"
 NAME_LIMIT = 80
+MOST_BASES = 10
 
 
 def create_run(
@@ -27,13 +28,13 @@ def create_run(
     dataset_id: str,
     base_model: str,
     recipe: LoraRecipe,
-    knowledge_base_id: str | None = None,
+    knowledge_base_ids: Sequence[str] = (),
     dataset_fingerprint: str | None = None,
 ) -> RunView:
     """Write down a run that a job will carry out.
 
-    Raises BadInput for an empty or long name, and for a rank above `max_lora_rank`: such an adapter
-    could be trained but not served.
+    Raises BadInput for an empty or long name, for too many knowledge bases or one given twice, and for
+    a rank above `max_lora_rank`: such an adapter could be trained but not served.
     """
     name = name.strip()
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
@@ -41,13 +42,19 @@ def create_run(
     most = settings().max_lora_rank
     if recipe.rank > most:
         raise BadInput("training.rank_not_served", field="rank", value=recipe.rank, most=most)
+    if len(knowledge_base_ids) > MOST_BASES:
+        raise BadInput(
+            "training.too_many_bases", field="kb_ids", count=len(knowledge_base_ids), most=MOST_BASES
+        )
+    if len(set(knowledge_base_ids)) < len(knowledge_base_ids):
+        raise BadInput("training.base_twice", field="kb_ids")
     run = TrainingRun(
         id=new_id("run"),
         tenant_id=tenant_id,
         owner_id=person_id,
         name=name,
         dataset_id=dataset_id,
-        knowledge_base_id=knowledge_base_id,
+        knowledge_base_ids=list(knowledge_base_ids),
         base_model=base_model,
         recipe=recipe.to_dict(),
         dataset_fingerprint=dataset_fingerprint,

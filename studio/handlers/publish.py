@@ -12,6 +12,7 @@ from engine.kit.messages import t
 from engine.kit.money import format_credits, parse_credits
 from engine.market.schemas import CATEGORIES, ExpertView
 from engine.market.states import EDITABLE
+from studio.handlers import bases
 from studio.views import experts as views
 
 PAGE = "publish"
@@ -88,7 +89,7 @@ def detail(person: Person, expert_id: str, language: str) -> Detail:
         shown += views.market_link(expert, language)
     return Detail(
         expert=expert,
-        head=views.head(expert, "", language, PAGE),
+        head=views.head(expert, "", language, PAGE) + bases.ways(person, expert.knowledge_base_ids, language),
         # A check that has ended well is told by its report; one that broke off leaves the state behind.
         job=job if job and expert.state == "testing" and job.state != "cancelled" else None,
         actions=actions,

@@ -12,6 +12,7 @@ from engine.flows import train_expert as flow
 from engine.jobs.schemas import JobView
 from engine.kit.errors import BadInput
 from engine.kit.messages import t
+from studio.handlers import bases
 from studio.views import train as views
 
 PRESETS = ("quick", "balanced", "thorough")
@@ -78,7 +79,7 @@ def proposal(person: Person, dataset_id: str, preset: str, language: str) -> Pro
 
 
 def start(
-    person: Person, name: str, dataset_id: str, base_id: str | None, preset: str, values: dict[str, Any]
+    person: Person, name: str, dataset_id: str, base_ids: list[str], preset: str, values: dict[str, Any]
 ) -> str:
     """Start a training and return the run's id. Raises BadInput naming the field at fault."""
     if not dataset_id:
@@ -88,7 +89,7 @@ def start(
         person,
         name=name or "",
         dataset_id=dataset_id,
-        knowledge_base_id=base_id or None,
+        knowledge_base_ids=base_ids,
         preset=preset,
         changes=changes,
     )
@@ -101,7 +102,7 @@ def watch(person: Person, run_id: str, language: str) -> Watch:
     expert = next((e for e in publish_expert.mine(person) if e.run_id == run_id), None)
     dataset_name = _name_of(person, run.dataset_id, language)
     return Watch(
-        head=views.head(run, dataset_name, language),
+        head=views.head(run, dataset_name, language) + bases.ways(person, run.knowledge_base_ids, language),
         job=job,
         curve=views.curve(points, job.state == "succeeded", language) if points else None,
         result=views.result(run, job, expert, language) if job.state == "succeeded" else "",

@@ -8,6 +8,7 @@ from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
+from engine.training.service import MOST_BASES
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import train as handlers
@@ -47,8 +48,12 @@ class TrainPage(StudioPage):
         }
         with gr.Row(equal_height=True):
             fields["dataset"] = gr.Dropdown([], label=self.t("dataset"), info=self.t("dataset_info"))
-            fields["knowledge_base"] = gr.Dropdown(
-                [], label=self.t("knowledge_base"), info=self.t("knowledge_base_info")
+            fields["kb_ids"] = gr.Dropdown(
+                [],
+                multiselect=True,
+                max_choices=MOST_BASES,
+                label=self.t("knowledge_bases"),
+                info=self.t("knowledge_bases_info"),
             )
         fields["preset"] = gr.Radio(
             [(self.t(f"preset_{name}"), name) for name in handlers.PRESETS],
@@ -91,9 +96,7 @@ class TrainPage(StudioPage):
             self.lacking: gr.update(value=lacking, visible=not ids),
             self.form_place: gr.update(visible=bool(ids)),
             self.form.fields["dataset"]: gr.update(choices=choices.datasets, value=chosen),
-            self.form.fields["knowledge_base"]: gr.update(
-                choices=[(self.t("no_knowledge"), ""), *choices.bases], value=""
-            ),
+            self.form.fields["kb_ids"]: gr.update(choices=choices.bases, value=[]),
         }
 
     def shown(self, person: Person, run_id: str) -> dict[Any, Any]:
@@ -117,7 +120,7 @@ class TrainPage(StudioPage):
         self,
         name: str,
         dataset_id: str | None,
-        base_id: str | None,
+        base_ids: list[str] | None,
         preset: str,
         rank: float | None,
         alpha: float | None,
@@ -130,7 +133,9 @@ class TrainPage(StudioPage):
         given = (rank, alpha, learning_rate, epochs, batch_size, max_length)
         values = dict(zip(handlers.ADVANCED, given, strict=True))
         try:
-            run_id = handlers.start(person_of(request), name, dataset_id or "", base_id, preset, values)
+            run_id = handlers.start(
+                person_of(request), name, dataset_id or "", base_ids or [], preset, values
+            )
         except EngineError as error:
             return {**self.form.refused(error), self.goto: ""}
         return {**self.form.cleared(), self.goto: access.address(self.language, self.path, run=run_id)}

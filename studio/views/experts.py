@@ -71,6 +71,14 @@ def head(expert: ExpertView, developer: str, language: str, page: str) -> str:
     )
 
 
+def knowledge(bases: Sequence[tuple[str, str]], language: str) -> str:
+    """Return the ways to knowledge bases, given as (words, id); the page of a deleted one says so."""
+    if not bases:
+        return ""
+    ways = " ".join(cards.link(f"/{language}/studio/?base={base_id}", words).text for words, base_id in bases)
+    return f'<p class="mbe-ways"><b>{t("studio.knowledge_bases", language)}</b> {ways}</p>'
+
+
 def track(now: str, language: str) -> str:
     """Return the stations from trained to published, the reached ones ticked, the present one marked."""
     reached = ROAD.index(OFF_ROAD.get(now, now))

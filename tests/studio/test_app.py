@@ -15,6 +15,12 @@ def test_the_studio_builds_with_a_page_for_each_tab_and_no_public_api(language: 
     assert all(fn.api_visibility != "public" for fn in demo.fns.values())
 
 
+def test_the_knowledge_bases_of_a_training_are_chosen_as_several() -> None:
+    (starting,) = (fn for fn in app.build("en").fns.values() if fn.name == "starting")
+    chosen = starting.inputs[2]
+    assert (chosen.label, chosen.multiselect, chosen.max_choices) == ("Knowledge bases", True, 10)
+
+
 def test_tabs_show_what_a_person_can_use_and_the_page_that_is_open(dana: Person, rui: Person) -> None:
     assert [href for href, _, _ in access.tabs(dana, "en", "")] == [
         "/en/studio/",

@@ -20,7 +20,7 @@ from engine.kit.errors import BadInput, Forbidden, NotFound
 from engine.kit.money import CREDIT
 from engine.kit.settings import settings
 from engine.market import service as market
-from studio.handlers import earnings, jobs, publish, review, trial
+from studio.handlers import earnings, jobs, knowledge, publish, review, trial
 from studio.handlers.publish import Listing
 from studio.views import experts as views
 from tests.support import run_queued_jobs
@@ -94,6 +94,29 @@ def test_the_list_begins_empty_and_then_links_each_expert(
 ) -> None:
     assert f"/zh/studio/publish?expert={expert_id}" in publish.listing(dana, "zh")
     assert "mbe-empty" in publish.listing(other, "en")
+
+
+def test_the_owner_sees_all_bases_that_the_expert_quotes_and_the_reviewer_none(
+    dana: Person, rui: Person
+) -> None:
+    bases = [knowledge.create(dana, name, "en") for name in ("Tents", "Boots")]
+    with unit_of_work() as uow:
+        made = market.register(
+            uow,
+            person_id=dana.id,
+            tenant_id=dana.tenant_id,
+            name="shop-helper",
+            title="Shop helper",
+            run_id="run_2",
+            adapter_prefix="adapters/run_2",
+            base_model="starter",
+            knowledge_base_ids=bases,
+        )
+    head = publish.detail(dana, made.id, "en").head
+    assert ">Tents</a>" in head and ">Boots</a>" in head
+    tested(dana, made.id)
+    publish.submit(dana, made.id, LISTING)
+    assert "Boots" not in review.detail(rui, made.id, "en").head
 
 
 def test_a_check_can_start_and_shows_its_job(dana: Person, expert_id: str) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 from engine.accounts.schemas import Person
+from engine.flows import prepare_knowledge
+from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
+from engine.knowledge import service
 from engine.training.schemas import Point
-from studio.handlers import data, jobs, train
+from studio.handlers import data, jobs, knowledge, train
 from studio.views import train as views
+from tests.support import run_queued_jobs
 
 
 @pytest.fixture
@@ -31,10 +35,10 @@ def test_a_preset_proposes_numbers_that_fit_the_dataset(dana: Person, dataset_id
 
 def test_a_training_starts_and_can_be_watched_and_paused(dana: Person, dataset_id: str) -> None:
     assert train.choices(dana, "en").datasets[0][1] == dataset_id
-    run_id = train.start(dana, "Helper", dataset_id, "", "quick", {"rank": 4, "alpha": None})
+    run_id = train.start(dana, "Helper", dataset_id, [], "quick", {"rank": 4, "alpha": None})
     watch = train.watch(dana, run_id, "en")
     assert watch.job.state == "queued" and watch.curve is None and watch.result == ""
-    assert "rank 4" in watch.head
+    assert "rank 4" in watch.head and "mbe-ways" not in watch.head
     assert jobs.change(dana, watch.job.id, "pause").state == "paused"
     assert f"/en/studio/train?run={run_id}" in train.listing(dana, "en")
 
@@ -52,17 +56,49 @@ def test_a_mistake_is_refused_at_its_field(
     dana: Person, dataset_id: str, name: str, dataset: str, values: dict[str, float], field: str
 ) -> None:
     with pytest.raises(BadInput) as caught:
-        train.start(dana, name, dataset_id if dataset else "", None, "quick", values)
+        train.start(dana, name, dataset_id if dataset else "", [], "quick", values)
     assert caught.value.field == field
 
 
 def test_another_tenant_sees_neither_run_nor_dataset(dana: Person, other: Person, dataset_id: str) -> None:
-    run_id = train.start(dana, "Helper", dataset_id, None, "quick", {})
+    run_id = train.start(dana, "Helper", dataset_id, [], "quick", {})
     with pytest.raises(NotFound):
         train.watch(other, run_id, "en")
     with pytest.raises(NotFound):
-        train.start(other, "Helper", dataset_id, None, "quick", {})
+        train.start(other, "Helper", dataset_id, [], "quick", {})
     assert "mbe-empty" in train.listing(other, "en")
+
+
+def test_a_run_names_all_of_its_knowledge_bases_also_those_that_are_gone(
+    dana: Person, dataset_id: str
+) -> None:
+    tents, boots = (knowledge.create(dana, name, "en") for name in ("Tents <b>", "Boots"))
+    run_id = train.start(dana, "Helper", dataset_id, [tents, boots], "quick", {})
+    head = train.watch(dana, run_id, "en").head
+    assert f'<a href="/en/studio/?base={tents}">Tents &lt;b&gt;</a>' in head
+    assert f'<a href="/en/studio/?base={boots}">Boots</a>' in head
+    with unit_of_work() as uow:
+        service.delete_base(uow, tents, dana.tenant_id)
+    head = train.watch(dana, run_id, "zh").head
+    assert "已删除的知识库" in head and ">Boots</a>" in head
+
+
+def test_only_prepared_bases_of_the_own_tenant_can_be_chosen(dana: Person, other: Person) -> None:
+    made = {}
+    for person, name in ((dana, "Ready"), (dana, "Empty"), (other, "Theirs")):
+        made[name] = knowledge.create(person, name, "zh")
+        if name != "Empty":
+            prepare_knowledge.add_document(person, made[name], "care.md", "帐篷要晾干。".encode())
+            knowledge.prepare(person, made[name])
+    run_queued_jobs()
+    assert train.choices(dana, "en").bases == [("Ready", made["Ready"])]
+
+
+def test_another_tenants_base_is_refused_at_its_field(dana: Person, other: Person, dataset_id: str) -> None:
+    theirs = knowledge.create(other, "Theirs", "en")
+    with pytest.raises(NotFound) as caught:
+        train.start(dana, "Helper", dataset_id, [knowledge.create(dana, "Mine", "en"), theirs], "quick", {})
+    assert caught.value.field == "kb_ids"
 
 
 def points(*losses: float, held_out: tuple[float, ...] = ()) -> list[Point]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
 from engine.flows import train_expert as flow
@@ -15,11 +15,14 @@ router = APIRouter(prefix="/admin/training", tags=["training"])
 
 
 class NewTraining(BaseModel):
-    """What to train on, and how. `recipe` overrides single values of the preset."""
+    """What to train on, what it may quote, and how. `recipe` overrides single values of the preset."""
+
+    # A misspelled name would train for hours without its knowledge.
+    model_config = ConfigDict(extra="forbid")
 
     name: str
     dataset_id: str
-    kb_id: str | None = None
+    kb_ids: list[str] = Field(default_factory=list)
     preset: str = "balanced"
     recipe: dict[str, Any] = Field(default_factory=dict)
 
@@ -31,7 +34,7 @@ def start(given: NewTraining, caller: Caller) -> dict[str, object]:
         caller,
         name=given.name,
         dataset_id=given.dataset_id,
-        knowledge_base_id=given.kb_id,
+        knowledge_base_ids=given.kb_ids,
         preset=given.preset,
         changes=given.recipe,
     )

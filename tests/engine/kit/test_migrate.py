@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from engine.kit.database import Base, engine, plain_url, unit_of_work
 from engine.kit.migrate import alembic_config, upgrade
 from engine.knowledge import checks, service
+from engine.training import service as training
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_models(db: str) -> None:
@@ -18,6 +19,33 @@ def test_the_migrations_make_exactly_the_tables_of_the_models(db: str) -> None:
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
     return not (kind == "table" and (name or "").startswith(("procrastinate_", "alembic_")))
+
+
+def begin_at(revision: str) -> None:
+    """Leave a database without rows, as it was at `revision`."""
+    with unit_of_work() as uow:
+        uow.execute(text("drop schema public cascade"))
+        uow.execute(text("create schema public"))
+    command.upgrade(alembic_config(plain_url()), revision)
+
+
+def test_the_base_of_an_old_run_becomes_the_first_of_its_list(db: str) -> None:
+    begin_at("0004")
+    insert = (
+        "insert into training_runs (id, tenant_id, owner_id, name, dataset_id, knowledge_base_id, base_model,"
+        " recipe, created_at) values (:id, 't', 'p', 'Shop', 'ds', :base, 'starter', '{}', now())"
+    )
+    old = {"run_1": "kb_1", "run_2": None, "run_3": ""}
+    with unit_of_work() as uow:
+        uow.execute(text(insert), [{"id": run_id, "base": base} for run_id, base in old.items()])
+    command.upgrade(alembic_config(db), "0005")
+    with unit_of_work() as uow:
+        lists = {run.id: run.knowledge_base_ids for run in training.runs(uow, "t")}
+    assert lists == {"run_1": ["kb_1"], "run_2": [], "run_3": []}
+    command.downgrade(alembic_config(db), "0004")
+    with unit_of_work() as uow:
+        rows = uow.execute(text("select id, knowledge_base_id from training_runs"))
+        assert {row.id: row.knowledge_base_id for row in rows} == {**old, "run_3": None}
 
 
 def test_migrating_again_changes_nothing(db: str) -> None:
@@ -51,10 +79,7 @@ insert into knowledge_checks (id, base_id, tenant_id, embedder, chunks, answerab
 
 
 def test_bases_made_before_there_were_indexes_keep_all_but_their_vectors(db: str) -> None:
-    with unit_of_work() as uow:
-        uow.execute(text("drop schema public cascade"))
-        uow.execute(text("create schema public"))
-    command.upgrade(alembic_config(plain_url()), "0004")
+    begin_at("0004")
     with unit_of_work() as uow:
         uow.execute(text(BEFORE_INDEXES))
     upgrade(plain_url())

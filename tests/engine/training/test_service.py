@@ -80,6 +80,22 @@ def test_a_bad_name_is_refused(db: str, changes: dict[str, Any]) -> None:
         new_run(**changes)
 
 
+def test_a_run_keeps_its_knowledge_bases_in_order(db: str) -> None:
+    most = [f"kb_{n}" for n in range(service.MOST_BASES)]
+    assert new_run().knowledge_base_ids == []
+    assert new_run(knowledge_base_ids=most).knowledge_base_ids == most
+
+
+@pytest.mark.parametrize(
+    ("base_ids", "said"),
+    [([f"kb_{n}" for n in range(11)], "11 knowledge bases are given"), (["kb_1", "kb_2", "kb_1"], "twice")],
+)
+def test_too_many_bases_or_one_given_twice_are_refused(db: str, base_ids: list[str], said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        new_run(knowledge_base_ids=base_ids)
+    assert caught.value.field == "kb_ids"
+
+
 def test_a_rank_that_cannot_be_served_is_refused(db: str) -> None:
     with pytest.raises(BadInput) as caught:
         new_run(recipe=LoraRecipe(rank=33))

@@ -1,0 +1,80 @@
+"""Starting a training through its route: on which knowledge, and what is refused by name."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from engine.accounts.schemas import Person
+from engine.flows import train_expert
+from tests.support import make_person
+
+Gateway = Callable[[Person | None], TestClient]
+ROWS = b'{"question": "a?", "answer": "b."}\n{"question": "c?", "answer": "d."}\n'
+
+
+def new_base(client: TestClient) -> str:
+    return str(client.post("/admin/knowledge", json={"name": "Help", "language": "en"}).json()["id"])
+
+
+@pytest.fixture
+def body(gateway: Gateway, developer: Person) -> dict[str, object]:
+    answer = gateway(developer).post("/admin/datasets", files={"file": ("a.jsonl", ROWS)}, data={"name": "d"})
+    return {"name": "Help desk", "dataset_id": answer.json()["id"]}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_training_takes_several_knowledge_bases(
+    gateway: Gateway, developer: Person, body: dict[str, object], count: int
+) -> None:
+    client = gateway(developer)
+    kb_ids = [new_base(client) for _ in range(count)]
+    answer = client.post("/admin/training/start", json={**body, "kb_ids": kb_ids})
+    assert answer.status_code == 202 and answer.json()["run"]["knowledge_base_ids"] == kb_ids
+    status = client.get(f"/admin/training/{answer.json()['job_id']}/status").json()
+    assert status["run"]["knowledge_base_ids"] == kb_ids
+
+
+def test_without_the_field_a_training_has_no_knowledge(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    answer = gateway(developer).post("/admin/training/start", json=body)
+    assert answer.status_code == 202 and answer.json()["run"]["knowledge_base_ids"] == []
+
+
+@pytest.mark.parametrize(
+    ("kb_ids", "status", "code"),
+    [
+        ([f"kb_{n}" for n in range(11)], 400, "training.too_many_bases"),
+        (["kb_1", "kb_1"], 400, "training.base_twice"),
+        (["kb_none"], 404, "training.unknown_base"),
+        ([""], 404, "training.unknown_base"),
+        ("kb_1", 400, "gateway.invalid"),
+        (None, 400, "gateway.invalid"),
+    ],
+)
+def test_what_are_no_bases_is_refused_at_the_field(
+    gateway: Gateway, developer: Person, body: dict[str, object], kb_ids: object, status: int, code: str
+) -> None:
+    client = gateway(developer)
+    answer = client.post("/admin/training/start", json={**body, "kb_ids": kb_ids})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (status, "kb_ids", code)
+    assert train_expert.runs(developer) == []
+
+
+def test_a_base_of_another_tenant_is_refused_beside_ones_own(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client, other = gateway(developer), gateway(make_person("rival@example.com", "developer"))
+    kb_ids = [new_base(client), new_base(other)]
+    answer = client.post("/admin/training/start", json={**body, "kb_ids": kb_ids})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (404, "kb_ids")
+    assert kb_ids[1] in answer.json()["error"]["message"]
+
+
+def test_a_field_that_is_none_is_refused_instead_of_training_without_it(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    answer = gateway(developer).post("/admin/training/start", json={**body, "kb_id": "kb_1"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "kb_id")

@@ -1,0 +1,80 @@
+"""A training reads, and its expert keeps, all of its knowledge bases."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from engine.accounts.schemas import Person
+from engine.flows import import_dataset, prepare_knowledge, publish_expert, train_expert
+from engine.kit.database import unit_of_work
+from engine.kit.errors import NotFound
+from tests.support import make_person, run_queued_jobs
+
+HELP = {"冰箱": "青川冰箱的价格为3699元。", "洗衣机": "松涧洗衣机的价格为2499元。"}
+ANSWER = "按价目表。"
+RESULT = {
+    "adapter_prefix": "adapters/r",
+    "steps": 9,
+    "loss": 0.5,
+    "eval_loss": None,
+    "seconds": 1.0,
+    "tokens": 90,
+}
+
+
+@pytest.fixture
+def dataset_id(dana: Person) -> str:
+    rows = [{"question": f"{name}的价格是多少？", "answer": ANSWER} for name in HELP]
+    data = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return import_dataset.import_file(
+        dana, name="Talks", filename="t.jsonl", source=BytesIO(data.encode())
+    ).id
+
+
+@pytest.fixture
+def base_ids(dana: Person) -> list[str]:
+    """Two prepared bases, each with the answer to one question."""
+    made = [prepare_knowledge.create_base(dana, name=name, language="zh").id for name in HELP]
+    for base_id, (name, text) in zip(made, HELP.items(), strict=True):
+        prepare_knowledge.add_document(dana, base_id, f"{name}.md", text.encode())
+        prepare_knowledge.start(dana, base_id)
+    run_queued_jobs()
+    return made
+
+
+def test_each_row_is_read_with_what_the_bases_together_find(
+    dana: Person, dataset_id: str, base_ids: list[str], tmp_path: Path
+) -> None:
+    run, _ = train_expert.start(
+        dana, name="Prices", dataset_id=dataset_id, knowledge_base_ids=base_ids, preset="quick"
+    )
+    assert run.knowledge_base_ids == base_ids
+    seen = ""
+    for path in train_expert.data_source(run.id, dana.tenant_id, tmp_path):
+        seen += path.read_text("utf-8")
+    assert seen.count(ANSWER) == len(HELP)
+    assert "3699" in seen and "2499" in seen
+
+
+def test_the_expert_of_a_run_may_quote_its_bases(dana: Person, dataset_id: str, base_ids: list[str]) -> None:
+    _, job = train_expert.start(dana, name="Prices", dataset_id=dataset_id, knowledge_base_ids=base_ids)
+    with unit_of_work() as uow:
+        train_expert.finish(uow, job, RESULT)
+    (expert,) = publish_expert.mine(dana)
+    assert expert.knowledge_base_ids == base_ids
+
+
+def test_one_base_of_another_tenant_is_enough_to_be_refused(
+    dana: Person, dataset_id: str, base_ids: list[str]
+) -> None:
+    rival = make_person("rival@example.com", "developer")
+    theirs = prepare_knowledge.create_base(rival, name="Theirs", language="zh").id
+    for missing in (theirs, "kb_none"):
+        with pytest.raises(NotFound, match=missing) as caught:
+            train_expert.start(
+                dana, name="Prices", dataset_id=dataset_id, knowledge_base_ids=[*base_ids, missing]
+            )
+        assert caught.value.field == "kb_ids"
+    assert train_expert.runs(dana) == []
