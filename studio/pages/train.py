@@ -47,13 +47,16 @@ class TrainPage(StudioPage):
             "name": gr.Textbox(label=self.t("name"), info=self.t("run_name_info"), max_length=100)
         }
         with gr.Row(equal_height=True):
-            fields["dataset"] = gr.Dropdown([], label=self.t("dataset"), info=self.t("dataset_info"))
+            fields["dataset"] = gr.Dropdown(
+                [], label=self.t("dataset"), info=self.t("dataset_info"), min_width=240
+            )
             fields["kb_ids"] = gr.Dropdown(
                 [],
                 multiselect=True,
                 max_choices=MOST_BASES,
                 label=self.t("knowledge_bases"),
                 info=self.t("knowledge_bases_info"),
+                min_width=240,
             )
         fields["preset"] = gr.Radio(
             [(self.t(f"preset_{name}"), name) for name in handlers.PRESETS],

@@ -75,8 +75,8 @@ def knowledge(bases: Sequence[tuple[str, str]], language: str) -> str:
     """Return the ways to knowledge bases, given as (words, id); the page of a deleted one says so."""
     if not bases:
         return ""
-    ways = " ".join(cards.link(f"/{language}/studio/?base={base_id}", words).text for words, base_id in bases)
-    return f'<p class="mbe-ways"><b>{t("studio.knowledge_bases", language)}</b> {ways}</p>'
+    ways = [cards.link(f"/{language}/studio/?base={base_id}", words).text for words, base_id in bases]
+    return f'<p class="mbe-muted">{t("studio.bases_of", language, bases=" · ".join(ways))}</p>'
 
 
 def track(now: str, language: str) -> str:

@@ -38,7 +38,7 @@ def test_a_training_starts_and_can_be_watched_and_paused(dana: Person, dataset_i
     run_id = train.start(dana, "Helper", dataset_id, [], "quick", {"rank": 4, "alpha": None})
     watch = train.watch(dana, run_id, "en")
     assert watch.job.state == "queued" and watch.curve is None and watch.result == ""
-    assert "rank 4" in watch.head and "mbe-ways" not in watch.head
+    assert "rank 4" in watch.head and "Knowledge bases" not in watch.head
     assert jobs.change(dana, watch.job.id, "pause").state == "paused"
     assert f"/en/studio/train?run={run_id}" in train.listing(dana, "en")
 
