@@ -34,7 +34,8 @@ from engine.kit.logs import current_trace, logger
 from engine.kit.money import token_price
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
-from engine.knowledge.schemas import Passage
+from engine.knowledge.retrieve import EVERYTHING
+from engine.knowledge.schemas import Only, Passage
 from engine.market import service as market
 from engine.market.schemas import ExpertView
 
@@ -43,11 +44,12 @@ log = logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:
-    """What was asked: `model` is the public name of a published expert."""
+    """What was asked: `model` is the public name of a published expert, `only` narrows its knowledge."""
 
     model: str
     messages: tuple[Message, ...]
     sampling: Sampling = field(default_factory=Sampling)
+    only: Only = EVERYTHING
 
     def __post_init__(self) -> None:
         if not self.messages or self.messages[-1]["role"] != "user":
@@ -100,7 +102,7 @@ def admit(person: Person, request: ChatRequest) -> Ticket:
         expert = market.by_name(uow, request.model)
     if not state.answers():
         raise NotReady("inference.warming_up", retry_after=10)
-    prompt = speak.prompt_for(Speaker.of(expert), request.messages)
+    prompt = speak.prompt_for(Speaker.of(expert), request.messages, request.only)
     input_tokens = tokens.of_messages(prompt.messages)
     room = settings().max_model_len - input_tokens
     if room < 1:

@@ -5,16 +5,17 @@ from engine.accounts.service import require
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput
 from engine.knowledge import checks
-from engine.knowledge.schemas import CheckView, QuestionView, Trace
+from engine.knowledge.retrieve import EVERYTHING
+from engine.knowledge.schemas import CheckView, Only, QuestionView, Trace
 
 
-def trace(person: Person, base_id: str, question: str) -> Trace:
+def trace(person: Person, base_id: str, question: str, only: Only = EVERYTHING) -> Trace:
     """Return what each search finds and what a model would be given. Raises BadInput, NotFound."""
     require(person, "developer")
     question = " ".join((question or "").split())
     if not 0 < len(question) <= checks.LONGEST_QUESTION:
         raise BadInput("knowledge.bad_question", field="question", most=checks.LONGEST_QUESTION)
-    return checks.trace(base_id, person.tenant_id, question)
+    return checks.trace(base_id, person.tenant_id, question, only)
 
 
 def save_question(person: Person, base_id: str, text: str, chunk_id: str | None) -> QuestionView:

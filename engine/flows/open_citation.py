@@ -49,7 +49,7 @@ def _among(uow: Session, expert: ExpertView, chunk_id: str) -> Citation:
     bases = expert.knowledge_base_ids if chunk_id.isprintable() else []
     for base_id in bases:
         try:
-            found = editing.place(uow, base_id, expert.knowledge_tenant_id, chunk_id)
+            found = editing.place(uow, base_id, expert.knowledge_tenant_id, chunk_id, public=True)
         except NotFound:
             continue
         if found.chunk.enabled:

@@ -1,6 +1,6 @@
 """Knowledge: bases, documents, and the two jobs that make them searchable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from sqlalchemy.orm import Session
@@ -14,8 +14,8 @@ from engine.kit.errors import Conflict, NotFound
 from engine.knowledge import index
 from engine.knowledge import service as knowledge
 from engine.knowledge.fetching import fetch
-from engine.knowledge.retrieve import retrieve
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage, Snapshot
+from engine.knowledge.retrieve import EVERYTHING, retrieve
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Only, Passage, Snapshot
 
 CHUNK, INDEX, RESTORE = "knowledge.chunk", "knowledge.index", "knowledge.restore"
 KINDS = (CHUNK, INDEX, RESTORE)
@@ -66,10 +66,26 @@ def count_chunks(person: Person, base_id: str, words: str = "") -> int:
         return knowledge.count_chunks(uow, base_id, person.tenant_id, words)
 
 
-def search(person: Person, base_id: str, question: str, *, limit: int = 4) -> list[Passage]:
-    """Return the passages that a question finds."""
+def search(
+    person: Person, base_id: str, question: str, *, limit: int = 4, only: Only = EVERYTHING
+) -> list[Passage]:
+    """Return the passages that a question finds. Raises BadInput when `only` lets no document through."""
     require(person, "developer")
-    return retrieve([base_id], person.tenant_id, question, limit=limit)
+    return retrieve([base_id], person.tenant_id, question, limit=limit, only=only)
+
+
+def label_document(person: Person, document_id: str, labels: Sequence[str]) -> DocumentView:
+    """Replace the labels of a document. Raises NotFound, and BadInput for too many or overlong ones."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.set_labels(uow, document_id, person.tenant_id, labels)
+
+
+def labels(person: Person, base_id: str) -> list[str]:
+    """Return the labels that documents of a base have, by name. Raises NotFound."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return knowledge.labels(uow, base_id, person.tenant_id)
 
 
 def add_document(person: Person, base_id: str, filename: str, source: BinaryIO | bytes) -> DocumentView:

@@ -15,8 +15,8 @@ from engine.inference.schemas import Delta
 from engine.kit.prompts import Message, grounded
 from engine.kit.settings import settings
 from engine.knowledge.quotes import quoted
-from engine.knowledge.retrieve import retrieve, standalone
-from engine.knowledge.schemas import Passage
+from engine.knowledge.retrieve import EVERYTHING, retrieve, standalone
+from engine.knowledge.schemas import Only, Passage
 from engine.market.schemas import ExpertView
 
 ANSWER_TOKENS = 256
@@ -85,15 +85,18 @@ class Prompt:
     passages: list[Passage] = field(default_factory=list)
 
 
-def prompt_for(speaker: Speaker, messages: Sequence[Message]) -> Prompt:
-    """Return the conversation with the passages that answer its last question, if any do."""
+def prompt_for(speaker: Speaker, messages: Sequence[Message], only: Only = EVERYTHING) -> Prompt:
+    """Return the conversation with the passages that answer its last question, if any do.
+
+    Raises BadInput when `only` lets no document through.
+    """
     if not speaker.knowledge_base_ids:
         return Prompt(messages=list(messages))
     asked = [m["content"] for m in messages if m["role"] == "user"]
     if not asked:
         return Prompt(messages=list(messages))
     passages = retrieve(
-        speaker.knowledge_base_ids, speaker.knowledge_tenant_id, asked[-1], history=asked[:-1]
+        speaker.knowledge_base_ids, speaker.knowledge_tenant_id, asked[-1], history=asked[:-1], only=only
     )
     if sentences := quotes_for(settings().base_model):
         passages = quoted(standalone(asked[-1], asked[:-1]), passages, limit=sentences)

@@ -14,7 +14,7 @@ from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
 from engine.knowledge import indexes, repository, retrieve, service
 from engine.knowledge.reranking import reranked
-from engine.knowledge.schemas import CheckView, IndexView, Passage, QuestionView, Trace
+from engine.knowledge.schemas import CheckView, IndexView, Only, Passage, QuestionView, Trace
 
 LONGEST_QUESTION = retrieve.LONGEST_QUESTION
 MOST_QUESTIONS = 1_000
@@ -23,15 +23,19 @@ FEWEST = 5  # questions of either kind from which a threshold is learned
 MOST_REFUSED = 0.05  # share of answerable questions that the threshold may turn away
 
 
-def trace(base_id: str, tenant_id: str, question: str) -> Trace:
-    """Return what each leg finds for a question, and how they are put together. Raises NotFound, NotReady."""
+def trace(base_id: str, tenant_id: str, question: str, only: Only = retrieve.EVERYTHING) -> Trace:
+    """Return what each leg finds for a question, and how they are put together.
+
+    Raises NotFound, NotReady, and BadInput when `only` lets no document through.
+    """
     with unit_of_work() as uow:
         asked = indexes.live(uow, base_id, tenant_id)
-    return _trace(asked, tenant_id, question)
+        documents = retrieve.let_through(uow, [base_id], tenant_id, only)
+    return _trace(asked, tenant_id, question, documents)
 
 
-def _trace(asked: IndexView, tenant_id: str, question: str) -> Trace:
-    found = retrieve.legs(asked.id, tenant_id, asked.embedder, question)
+def _trace(asked: IndexView, tenant_id: str, question: str, documents: Sequence[str] | None = None) -> Trace:
+    found = retrieve.legs(asked.id, tenant_id, asked.embedder, question, documents)
     with unit_of_work() as uow:
         chunks = repository.chunks_by_id(uow, [asked.id], tenant_id, found.cosines)
     least = retrieve.least_evidence(asked.embedder, asked.least_evidence)

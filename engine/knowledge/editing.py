@@ -11,6 +11,7 @@ from engine.knowledge.chunking import Piece, chunk_id, content_hash
 from engine.knowledge.schemas import ChunkView, PlaceView
 
 LONGEST_TEXT = 4_000
+OMITTED = "[…]"
 AROUND = 1_500  # characters of the document shown on either side of a chunk
 
 
@@ -71,14 +72,32 @@ def _changed(uow: Session, base_id: str, tenant_id: str, wanted: str, values: di
     return get_chunk(uow, base_id, tenant_id, wanted)
 
 
-def place(uow: Session, base_id: str, tenant_id: str, wanted: str) -> PlaceView:
-    """Return a chunk with the text around it in its document. Raises NotFound."""
+def place(uow: Session, base_id: str, tenant_id: str, wanted: str, *, public: bool = False) -> PlaceView:
+    """Return a chunk with the text around it in its document. Raises NotFound.
+
+    With `public`, for others than the base's own people, the text of chunks that were taken out is left
+    out around it.
+    """
     chunk = get_chunk(uow, base_id, tenant_id, wanted)
     text = service.document_text(uow, chunk.document_id, tenant_id)
+    hidden: list[tuple[int, int]] = []
+    if public:
+        index_id = service.get_base(uow, base_id, tenant_id).index_id
+        hidden = repository.taken_out(uow, index_id, chunk.document_id)
     return PlaceView(
         chunk=chunk,
-        before=text[max(0, chunk.start - AROUND) : chunk.start],
+        before=_shown(text, max(0, chunk.start - AROUND), chunk.start, hidden),
         passage=text[chunk.start : chunk.end],
-        after=text[chunk.end : chunk.end + AROUND],
+        after=_shown(text, chunk.end, min(len(text), chunk.end + AROUND), hidden),
         length=len(text),
     )
+
+
+def _shown(text: str, start: int, end: int, hidden: list[tuple[int, int]]) -> str:
+    """Return the characters from `start` to `end`, with a mark in place of those that are hidden."""
+    shown = []
+    for first, last in sorted(hidden):
+        if first < end and last > start:
+            shown += [text[start:first], OMITTED]
+            start = last
+    return "".join([*shown, text[start:end]])

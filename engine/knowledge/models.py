@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, true
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, text, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -50,7 +50,8 @@ class KnowledgeDocument(Base):
 
     Where `encoding` is empty, a parser makes the text: the blob `knowledge/<base_id>/<id>.text`, with
     the offsets at which its pages begin in `page_starts`. `characters` is 0 until then. `source_url`
-    is the link it was fetched from; `error` the catalog key of why it cannot be read.
+    is the link it was fetched from; `error` the catalog key of why it cannot be read. Searches can be kept
+    to documents with one of certain `labels`.
     """
 
     __tablename__ = "knowledge_documents"
@@ -67,6 +68,7 @@ class KnowledgeDocument(Base):
     page_starts: Mapped[list[int] | None] = mapped_column(JSONB, default=None)
     source_url: Mapped[str | None] = mapped_column(default=None)
     error: Mapped[str | None] = mapped_column(default=None)
+    labels: Mapped[list[str]] = mapped_column(JSONB, default=list, server_default=text("'[]'::jsonb"))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

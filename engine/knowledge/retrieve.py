@@ -1,20 +1,25 @@
 """Find the passages of knowledge bases that answer a question, or none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.orm import Session
 
 from engine.kit.database import unit_of_work
-from engine.kit.errors import NotFound
+from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import embedding, index, lexical, repository
 from engine.knowledge.chunking import search_text
 from engine.knowledge.reranking import reranked
-from engine.knowledge.schemas import ChunkView, Passage
+from engine.knowledge.schemas import ChunkView, Only, Passage
 
 LIMIT = 4  # passages that a model is given
 LEG_LIMIT = 50
 SHOWN = {"document_id", "document_name", "heading", "page", "text", "start", "end"}
 LONGEST_QUESTION = 1_000
+LONGEST_FILTER = 100  # characters of it that a message repeats
+EVERYTHING = Only()
 
 # What orders the passages: BM25 over the best BM25, the share of the question, and the cosine. Chosen
 # on XQuAD, both languages, with and without 10,000 distractors: of a grid, either half of the articles
@@ -51,25 +56,33 @@ class Candidate:
 
 
 def retrieve(
-    base_ids: Sequence[str], tenant_id: str, question: str, *, limit: int = LIMIT, history: Sequence[str] = ()
+    base_ids: Sequence[str],
+    tenant_id: str,
+    question: str,
+    *,
+    limit: int = LIMIT,
+    history: Sequence[str] = (),
+    only: Only = EVERYTHING,
 ) -> list[Passage]:
     """Return at most `limit` passages for a question, best first; [] when nothing is close enough.
 
     `history` are the user's earlier turns, oldest first: a question that says little by itself
     ("and how much is it?") is searched together with the last of them. Only these bases of this
-    tenant are searched. Raises NotFound when one of them is not the tenant's, NotReady when its
-    embedding model cannot be loaded.
+    tenant are searched, and of them only the documents that `only` lets through. Raises NotFound when a
+    base is not the tenant's, BadInput when no document is let through, NotReady when the embedding model
+    cannot be loaded.
     """
     with unit_of_work() as uow:
         bases = repository.searched(uow, base_ids, tenant_id)
-    if len(bases) < len(set(base_ids)):
-        raise NotFound("knowledge.unknown_base", field="base_id")
+        if len(bases) < len(set(base_ids)):
+            raise NotFound("knowledge.unknown_base", field="base_id")
+        documents = let_through(uow, bases, tenant_id, only)
     wanted = standalone(question, history)
     if not wanted.strip():
         return []
     candidates: dict[str, Candidate] = {}
     for base in bases.values():
-        found = legs(base.index_id, tenant_id, base.embedder, wanted)
+        found = legs(base.index_id, tenant_id, base.embedder, wanted, documents)
         candidates |= fused(found, least_evidence(base.embedder, base.least_evidence))
     with unit_of_work() as uow:
         used = [base.index_id for base in bases.values()]
@@ -90,15 +103,34 @@ def least_evidence(embedder: str, calibrated: float | None = None) -> float:
     return EVIDENCE.get(embedder, EVIDENCE_OF_MODELS) if calibrated is None else calibrated
 
 
-def legs(index_id: str, tenant_id: str, embedder: str, question: str) -> Legs:
-    """Return what full-text search and the vectors of one index find for a question. Raises NotReady."""
+def let_through(uow: Session, base_ids: Iterable[str], tenant_id: str, only: Only) -> list[str] | None:
+    """Return the documents that a search is kept to, None for all. Raises BadInput when there is none."""
+    if not only:
+        return None
+    found = repository.matching(uow, base_ids, tenant_id, only)
+    if not found:
+        wanted = ", ".join((*only.labels, *only.kinds))[:LONGEST_FILTER]
+        raise BadInput(
+            "knowledge.no_such_documents", field="labels" if only.labels else "kinds", wanted=wanted
+        )
+    return found
+
+
+def legs(
+    index_id: str, tenant_id: str, embedder: str, question: str, documents: Sequence[str] | None = None
+) -> Legs:
+    """Return what full-text search and the vectors of one index find for a question. Raises NotReady.
+
+    `documents` are the ones to search, all without them.
+    """
     model = embedding.by_name(embedder)
-    place = (index_id, tenant_id)
+    full_text = partial(index.full_text, index_id, tenant_id, limit=LEG_LIMIT, documents=documents)
+    nearest = partial(index.nearest, index_id, tenant_id, limit=LEG_LIMIT, documents=documents)
     # Full-text search needs no vector: it runs while the model reads the question.
     with ThreadPoolExecutor(max_workers=1) as beside:
-        searching = beside.submit(index.full_text, *place, text=lexical.sought(question), limit=LEG_LIMIT)
+        searching = beside.submit(full_text, text=lexical.sought(question))
         vector = model.embed_query(question)
-        near = index.nearest(*place, vector=vector, limit=LEG_LIMIT)
+        near = nearest(vector=vector)
         words = searching.result()
     cosines = {hit.chunk_id: float(hit.vector @ vector) for hit in (*words, *near)}
     return Legs(words=words, near=near, cosines=cosines)

@@ -58,7 +58,7 @@ class IndexView(_View):
 class DocumentView(_View):
     """An uploaded file; `size` in bytes, `error` a catalog key when `state` is failed.
 
-    It is "chunked" once all its chunks are in the index that answers.
+    It is "chunked" once all its chunks are in the index that answers. `labels` are in the order given.
     """
 
     id: str
@@ -70,7 +70,22 @@ class DocumentView(_View):
     chunks: int
     error: str | None
     source_url: str | None = None
+    labels: list[str] = []
     created_at: datetime
+
+
+class Only(_View):
+    """Which documents a search is kept to: those with one of `labels`, and of one of `kinds` ("pdf").
+
+    What is empty keeps nothing out.
+    """
+
+    labels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return whether it keeps anything out."""
+        return bool(self.labels or self.kinds)
 
 
 class Snapshot(_View):

@@ -19,6 +19,7 @@ from engine.knowledge.models import KnowledgeBase, KnowledgeIndex
 from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
 
 BASE_NAME_LENGTH = 80
+MOST_LABELS, LABEL_LENGTH = 10, 40
 MOST_WORDS = 10  # that a list of chunks is narrowed by
 _PIECE = 1 << 20
 
@@ -176,6 +177,22 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
             blobs().delete(key(document.base_id, document_id))
 
     after_commit(uow, clear)
+
+
+def set_labels(uow: Session, document_id: str, tenant_id: str, labels: Sequence[str]) -> DocumentView:
+    """Replace the labels of a document, by which searches can be narrowed. Raises NotFound and BadInput."""
+    _document(uow, document_id, tenant_id)
+    plain = list(dict.fromkeys(" ".join(storable(label).split()) for label in labels))
+    if len(plain) > MOST_LABELS or not all(0 < len(label) <= LABEL_LENGTH for label in plain):
+        raise BadInput("knowledge.bad_labels", field="labels", most=MOST_LABELS, length=LABEL_LENGTH)
+    repository.set_labels(uow, document_id, plain)
+    return _document(uow, document_id, tenant_id)
+
+
+def labels(uow: Session, base_id: str, tenant_id: str) -> list[str]:
+    """Return the labels that documents of a base have, by name. Raises NotFound."""
+    get_base(uow, base_id, tenant_id)
+    return repository.labels(uow, base_id, tenant_id)
 
 
 def document_text(uow: Session, document_id: str, tenant_id: str) -> str:

@@ -1,5 +1,6 @@
 """The knowledge page: bases, their documents, preparing them, looking into them."""
 
+import re
 from dataclasses import dataclass
 
 from engine.accounts.schemas import Person
@@ -53,6 +54,23 @@ def detail(person: Person, base_id: str, language: str) -> Detail:
 def add_link(person: Person, base_id: str, link: str) -> str:
     """Fetch a web page into a base and return its name. Raises BadInput naming the field."""
     return flow.add_link(person, base_id, link or "").name
+
+
+def label(person: Person, document_id: str | None, labels: str | None) -> str:
+    """Replace the labels of a document, given with commas between them, and return its name.
+
+    Raises BadInput unless a document is chosen, and for too many or overlong labels.
+    """
+    if not document_id:
+        raise BadInput("studio.choose_document", field="labelled")
+    words = [word.strip() for word in re.split("[,，、]", labels or "")]
+    return flow.label_document(person, document_id, [word for word in words if word]).name
+
+
+def labels_of(person: Person, base_id: str, document_id: str | None) -> str:
+    """Return the labels that a document has, with commas between them."""
+    found = (one for one in flow.documents(person, base_id) if one.id == document_id)
+    return ", ".join(next(found).labels) if document_id else ""
 
 
 def delete(person: Person, document_id: str, confirmed: bool) -> None:

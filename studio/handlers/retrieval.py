@@ -1,5 +1,6 @@
 """The retrieval page: one question looked into, the saved questions and what they find."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -9,7 +10,7 @@ from engine.flows import check_retrieval as flow
 from engine.flows import prepare_knowledge
 from engine.kit.errors import BadInput
 from engine.kit.messages import t
-from engine.knowledge.schemas import CheckView
+from engine.knowledge.schemas import CheckView, Only
 from studio.views import retrieval as views
 
 NONE = "none"
@@ -40,9 +41,19 @@ def head(person: Person, base_id: str, language: str) -> str:
     return views.head(prepare_knowledge.base(person, base_id), language)
 
 
-def look(person: Person, base_id: str, question: str, language: str) -> Looked:
-    """Return what each search finds for a question. Raises BadInput naming the field, NotFound."""
-    found = flow.trace(person, base_id, question)
+def labels(person: Person, base_id: str) -> list[str]:
+    """Return the labels that a search can be kept to. Raises NotFound."""
+    return prepare_knowledge.labels(person, base_id)
+
+
+def look(
+    person: Person, base_id: str, question: str, language: str, labels: Sequence[str] | None = None
+) -> Looked:
+    """Return what each search finds for a question, in documents with one of `labels` if there are any.
+
+    Raises BadInput naming the field, NotFound.
+    """
+    found = flow.trace(person, base_id, question, Only(labels=tuple(labels or ())))
     choices = [(views.short(passage), passage.chunk_id) for passage in found.fused[:SHOWN]]
     return Looked(
         html=views.trace(found, SHOWN, language),

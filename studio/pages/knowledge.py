@@ -59,6 +59,12 @@ class KnowledgePage(StudioPage):
         with gr.Row(elem_classes="mbe-row"):
             self.prepare = self.part(gr.Button(self.t("prepare"), variant="primary", size="md"))
         self.job = self.part(JobBox(self.language))
+        with gr.Accordion(self.t("label_document"), open=False):
+            labelled = gr.Dropdown([], label=self.t("document"))
+            labels = gr.Textbox(label=self.t("labels"), info=self.t("labels_info"), max_length=500)
+            self.labelling = self.part(Form(self.language, labelled=labelled, labels=labels))
+            with gr.Row(elem_classes="mbe-row"):
+                self.label = gr.Button(self.t("save_labels"), size="md")
         with gr.Accordion(self.t("delete_document"), open=False):
             chosen = gr.Dropdown([], label=self.t("document"))
             confirmed = gr.Checkbox(label=self.t("confirm_delete"))
@@ -74,6 +80,9 @@ class KnowledgePage(StudioPage):
             self.on(event, self.fetching, [self.base_id, *self.linking.inputs], busy=[self.fetch])
         self.on(self.prepare.click, self.preparing, [self.base_id], busy=[self.prepare])
         self.connect(self.job, self.tick, self.base_id)
+        labelling = [self.base_id, *self.labelling.inputs]
+        self.on(self.labelling.fields["labelled"].input, self.choosing, labelling[:2])
+        self.on(self.label.click, self.saving_labels, labelling, busy=[self.label])
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
@@ -92,6 +101,7 @@ class KnowledgePage(StudioPage):
         return {
             self.head: now.head,
             self.documents: now.documents,
+            self.labelling.fields["labelled"]: gr.update(choices=now.choices),
             self.deleting.fields["document"]: gr.update(choices=now.choices),
             self.prepare: gr.update(interactive=now.ready),
             **self.job.show(now.job),
@@ -119,6 +129,20 @@ class KnowledgePage(StudioPage):
 
     def tick(self, base_id: str, request: gr.Request) -> dict[Any, Any]:
         return self.shown(person_of(request), base_id)
+
+    def choosing(self, base_id: str, document_id: str | None, request: gr.Request) -> dict[Any, Any]:
+        has = handlers.labels_of(person_of(request), base_id, document_id)
+        return self.labelling.cleared(labels={"value": has})
+
+    def saving_labels(
+        self, base_id: str, document_id: str | None, labels: str, request: gr.Request
+    ) -> dict[Any, Any]:
+        person = person_of(request)
+        try:
+            name = handlers.label(person, document_id, labels)
+        except EngineError as error:
+            return self.labelling.refused(error)
+        return {**self.shown(person, base_id), **self.labelling.said(self.t("labels_saved", name=name))}
 
     def removing(
         self, base_id: str, document_id: str, confirmed: bool, request: gr.Request

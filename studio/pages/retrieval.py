@@ -28,7 +28,10 @@ class RetrievalPage(StudioPage):
         question = gr.Textbox(
             label=self.t("question"), show_label=False, placeholder=self.t("question"), max_length=1000
         )
-        self.asking = self.part(Form(self.language, question=question))
+        labels = gr.Dropdown(
+            [], multiselect=True, visible=False, label=self.t("only_labels"), info=self.t("only_labels_info")
+        )
+        self.asking = self.part(Form(self.language, question=question, labels=labels))
         with gr.Row(elem_classes="mbe-row"):
             self.ask = gr.Button(self.t("look_into_it"), variant="primary", size="md")
         self.found = self.part(gr.HTML())
@@ -58,7 +61,8 @@ class RetrievalPage(StudioPage):
         asked = [self.base_id, *self.asking.inputs]
         for event in (self.ask.click, self.asking.fields["question"].submit):
             self.on(event, self.looking, asked, busy=[self.ask])
-        self.on(self.save.click, self.keeping, [*asked, *self.saving.inputs], busy=[self.save])
+        kept = [self.base_id, self.asking.fields["question"], *self.saving.inputs]
+        self.on(self.save.click, self.keeping, kept, busy=[self.save])
         self.on(self.check.click, self.measuring, [self.base_id], busy=[self.check])
         self.on(self.calibrate.click, self.setting, [self.base_id], busy=[self.calibrate])
         self.on(self.delete.click, self.removing, [self.base_id, *self.deleting.inputs], busy=[self.delete])
@@ -72,6 +76,8 @@ class RetrievalPage(StudioPage):
             self.head: handlers.head(person, base_id, self.language),
             **self.shown(person, base_id),
         }
+        labels = handlers.labels(person, base_id)
+        updates[self.asking.fields["labels"]] = gr.update(choices=labels, visible=bool(labels))
         if question := query.get("question", ""):
             updates |= self.looked(person, base_id, question)
             updates[self.asking.fields["question"]] = gr.update(value=question)
@@ -87,9 +93,11 @@ class RetrievalPage(StudioPage):
             self.deleting.fields["question_id"]: gr.update(choices=now.choices, value=None),
         }
 
-    def looked(self, person: Person, base_id: str, question: str) -> dict[Any, Any]:
+    def looked(
+        self, person: Person, base_id: str, question: str, labels: list[str] | None = None
+    ) -> dict[Any, Any]:
         """Return the updates that show what a question finds."""
-        found = handlers.look(person, base_id, question, self.language)
+        found = handlers.look(person, base_id, question, self.language, labels)
         return {
             **self.asking.cleared(),
             **self.saving.cleared(answer={"choices": found.choices, "value": found.proposed}),
@@ -97,9 +105,11 @@ class RetrievalPage(StudioPage):
             self.answering: gr.update(visible=True),
         }
 
-    def looking(self, base_id: str, question: str, request: gr.Request) -> dict[Any, Any]:
+    def looking(
+        self, base_id: str, question: str, labels: list[str] | None, request: gr.Request
+    ) -> dict[Any, Any]:
         try:
-            return self.looked(person_of(request), base_id, question)
+            return self.looked(person_of(request), base_id, question, labels)
         except EngineError as error:
             return self.asking.refused(error)
 

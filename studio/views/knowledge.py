@@ -93,9 +93,11 @@ def documents(found: Sequence[DocumentView], language: str) -> str:
 
 
 def _name(document: DocumentView) -> cards.Cell:
-    if document.source_url is None:
-        return document.name
-    return cards.outside_link(document.source_url, document.name)
+    link = document.source_url and cards.outside_link(document.source_url, document.name)
+    if not document.labels:
+        return link or document.name
+    shown = link.text if link else escape(document.name)
+    return Html(f"{shown}<br>{cards.muted(' · '.join(document.labels)).text}", document.name)
 
 
 def _state(document: DocumentView, language: str) -> Html:

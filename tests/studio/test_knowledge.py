@@ -52,6 +52,21 @@ def test_a_document_is_deleted_only_when_chosen_and_confirmed(dana: Person) -> N
     assert knowledge.detail(dana, base_id, "en").choices == []
 
 
+def test_labels_are_saved_shown_and_offered_again(dana: Person) -> None:
+    base_id = knowledge.create(dana, "Tents", "en")
+    put(dana, base_id)
+    document_id = knowledge.detail(dana, base_id, "en").choices[0][1]
+    for chosen, labels, field in ((None, "x", "labelled"), (document_id, "x" * 41, "labels")):
+        with pytest.raises(BadInput) as caught:
+            knowledge.label(dana, chosen, labels)
+        assert caught.value.field == field
+    knowledge.label(dana, document_id, "big <tents>, , 2026，夏季")
+    assert knowledge.labels_of(dana, base_id, document_id) == "big <tents>, 2026, 夏季"
+    assert "big &lt;tents&gt; · 2026 · 夏季" in knowledge.detail(dana, base_id, "en").documents
+    knowledge.label(dana, document_id, "")
+    assert knowledge.labels_of(dana, base_id, document_id) == knowledge.labels_of(dana, base_id, None) == ""
+
+
 def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Person) -> None:
     base_id = knowledge.create(dana, "Tents", "en")
     put(dana, base_id)
@@ -63,6 +78,8 @@ def test_nobody_reaches_into_another_tenant(dana: Person, other: Person, rui: Pe
         put(other, base_id)
     with pytest.raises(NotFound):
         knowledge.delete(other, document_id, True)
+    with pytest.raises(NotFound):
+        knowledge.label(other, document_id, "mine")
     with pytest.raises(NotFound):
         jobs.change(other, job.id, "cancel")
     with pytest.raises(Forbidden):

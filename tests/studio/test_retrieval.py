@@ -27,6 +27,17 @@ def test_a_question_shows_its_way_and_offers_passages_as_its_answer(dana: Person
     assert "九点" in words[looked.proposed] and retrieval.NONE in words
 
 
+def test_a_search_is_kept_to_documents_with_a_label(dana: Person, base_id: str) -> None:
+    assert retrieval.labels(dana, base_id) == []
+    prepare_knowledge.add_document(dana, base_id, "more.md", "门店几点开门要看通知。".encode())
+    prepare(prepare_knowledge.base(dana, base_id))
+    more = prepare_knowledge.documents(dana, base_id)[1]
+    knowledge.label(dana, more.id, "通知")
+    assert retrieval.labels(dana, base_id) == ["通知"]
+    found = retrieval.look(dana, base_id, "门店几点开门？", "zh", ["通知"])
+    assert "more.md" in found.html and "help.md" not in found.html
+
+
 def test_a_question_that_is_turned_away_is_proposed_as_one_without_an_answer(
     dana: Person, base_id: str
 ) -> None:

@@ -9,7 +9,7 @@ from engine.flows import prepare_knowledge as flow
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.errors import NotFound
-from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Passage, PlaceView, Snapshot
+from engine.knowledge.schemas import BaseView, ChunkView, DocumentView, Only, Passage, PlaceView, Snapshot
 
 router = APIRouter(prefix="/admin/knowledge", tags=["knowledge"])
 
@@ -40,11 +40,19 @@ class ChunkChange(BaseModel):
     enabled: bool | None = None
 
 
+class Labels(BaseModel):
+    """Labels of a document."""
+
+    labels: list[str]
+
+
 class Question(BaseModel):
-    """What to look up."""
+    """What to look up, and in which documents: with one of `labels`, of one of `kinds` ("pdf")."""
 
     question: str
     limit: int = 4
+    labels: list[str] = []
+    kinds: list[str] = []
 
 
 @router.post("", status_code=201)
@@ -83,6 +91,12 @@ def documents(kb_id: str, caller: Caller) -> list[DocumentView]:
     return flow.documents(caller, kb_id)
 
 
+@router.patch("/{kb_id}/documents/{document_id}")
+def label_document(kb_id: str, document_id: str, given: Labels, caller: Caller) -> DocumentView:
+    """Replace the labels of a document, by which searches and chats can be narrowed."""
+    return flow.label_document(caller, document_id, given.labels)
+
+
 @router.delete("/{kb_id}/documents/{document_id}")
 def delete_document(kb_id: str, document_id: str, caller: Caller) -> dict[str, bool]:
     """Remove a document, its chunks and its vectors."""
@@ -111,7 +125,8 @@ def change_chunk(kb_id: str, chunk_id: str, given: ChunkChange, caller: Caller) 
 @router.post("/{kb_id}/search")
 def search(kb_id: str, given: Question, caller: Caller) -> list[Passage]:
     """Return the passages that would be put in front of the model for a question."""
-    return flow.search(caller, kb_id, given.question, limit=min(max(given.limit, 1), 20))
+    only = Only(labels=tuple(given.labels), kinds=tuple(given.kinds))
+    return flow.search(caller, kb_id, given.question, limit=min(max(given.limit, 1), 20), only=only)
 
 
 @router.post("/{kb_id}/chunking/start", status_code=202)

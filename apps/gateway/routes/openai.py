@@ -20,6 +20,7 @@ from engine.kit.errors import BadInput, EngineError
 from engine.kit.ids import new_id
 from engine.kit.money import format_credits
 from engine.kit.prompts import Message
+from engine.knowledge.schemas import Only
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -35,6 +36,13 @@ class StreamOptions(BaseModel):
     """What the last chunk of a stream holds."""
 
     include_usage: bool = False
+
+
+class Narrowed(BaseModel):
+    """An addition to OpenAI's request: the documents that an answer may come from."""
+
+    labels: list[str] = Field([], max_length=20)
+    kinds: list[str] = Field([], max_length=20)
 
 
 class Chat(BaseModel):
@@ -55,6 +63,7 @@ class Chat(BaseModel):
     n: Literal[1] = 1
     tools: None = None
     logprobs: Literal[False] | None = None
+    knowledge: Narrowed = Narrowed()
 
 
 def text_of(turn: Turn, number: int) -> str:
@@ -81,7 +90,8 @@ def request_of(chat: Chat) -> ChatRequest:
         stop=stop,
         seed=chat.seed,
     )
-    return ChatRequest(model=chat.model, messages=messages, sampling=sampling)
+    only = Only(labels=tuple(chat.knowledge.labels), kinds=tuple(chat.knowledge.kinds))
+    return ChatRequest(model=chat.model, messages=messages, sampling=sampling, only=only)
 
 
 def citations(part: AnswerPart, model: str) -> list[dict[str, object]]:

@@ -5,27 +5,31 @@ from pydantic import BaseModel
 
 from apps.gateway.identity import Caller
 from engine.flows import check_retrieval as flow
-from engine.knowledge.schemas import CheckView, QuestionView, Trace
+from engine.knowledge.schemas import CheckView, Only, QuestionView, Trace
 
 router = APIRouter(prefix="/admin/knowledge/{kb_id}", tags=["knowledge"])
 
 
 class Asked(BaseModel):
-    """A question."""
+    """A question; with `labels` or `kinds` ("pdf") only documents that have one of them are searched."""
 
     question: str
+    labels: list[str] = []
+    kinds: list[str] = []
 
 
-class SavedQuestion(Asked):
+class SavedQuestion(BaseModel):
     """A question and the chunk that answers it; null when nothing in the base does."""
 
+    question: str
     chunk_id: str | None = None
 
 
 @router.post("/trace")
 def trace(kb_id: str, given: Asked, caller: Caller) -> Trace:
     """Show what full-text search and the vectors find, and how both are put together."""
-    return flow.trace(caller, kb_id, given.question)
+    only = Only(labels=tuple(given.labels), kinds=tuple(given.kinds))
+    return flow.trace(caller, kb_id, given.question, only)
 
 
 @router.get("/questions")

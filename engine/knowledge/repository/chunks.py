@@ -79,6 +79,16 @@ def chunks_by_id(
     return {row.id: ChunkView.model_validate(row) for row in uow.execute(query)}
 
 
+def taken_out(uow: Session, index_id: str, document_id: str) -> list[tuple[int, int]]:
+    """Return (start, end) of the chunks of a document that were taken out of an index."""
+    query = select(KnowledgeChunk.start, KnowledgeChunk.end).where(
+        KnowledgeChunk.index_id == index_id,
+        KnowledgeChunk.document_id == document_id,
+        ~KnowledgeChunk.enabled,
+    )
+    return [(row.start, row.end) for row in uow.execute(query)]
+
+
 def insert_chunks(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Insert chunks; those that are there already stay as they are."""
     if rows:

@@ -1,14 +1,15 @@
 """Documents, and which of them an index holds."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, case, delete, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, case, delete, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
 from engine.knowledge.models import KnowledgeChunk, KnowledgeCut, KnowledgeDocument, KnowledgeIndex
 from engine.knowledge.repository.bases import count
-from engine.knowledge.schemas import DocumentView
+from engine.knowledge.schemas import DocumentView, Only
 
 
 def _document_query() -> Select[Any]:
@@ -142,3 +143,29 @@ def delete_document(uow: Session, document_id: str, tenant_id: str) -> None:
             KnowledgeDocument.id == document_id, KnowledgeDocument.tenant_id == tenant_id
         )
     )
+
+
+def set_labels(uow: Session, document_id: str, labels: Sequence[str]) -> None:
+    """Replace the labels of a document."""
+    query = update(KnowledgeDocument).where(KnowledgeDocument.id == document_id)
+    uow.execute(query.values(labels=list(labels)))
+
+
+def labels(uow: Session, base_id: str, tenant_id: str) -> list[str]:
+    """Return the labels that documents of a base have, by name."""
+    each = func.jsonb_array_elements_text(KnowledgeDocument.labels).label("label")
+    query = select(each).where(KnowledgeDocument.base_id == base_id, KnowledgeDocument.tenant_id == tenant_id)
+    return sorted(set(uow.scalars(query)))
+
+
+def matching(uow: Session, base_ids: Iterable[str], tenant_id: str, only: Only) -> list[str]:
+    """Return the ids of the documents of these bases of the tenant that `only` lets through."""
+    query = select(KnowledgeDocument.id).where(
+        KnowledgeDocument.base_id.in_(base_ids), KnowledgeDocument.tenant_id == tenant_id
+    )
+    if only.labels:
+        query = query.where(KnowledgeDocument.labels.has_any(array(only.labels)))
+    if only.kinds:
+        names = (KnowledgeDocument.name.iendswith(f".{kind}", autoescape=True) for kind in only.kinds)
+        query = query.where(or_(*names))
+    return list(uow.scalars(query))

@@ -1,7 +1,8 @@
-"""Chunks belong to an index of a base instead of the base, so that there can be two."""
+"""Chunks belong to an index of a base, so that there can be two; documents have labels."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0006"
 down_revision = "0005"
@@ -58,6 +59,10 @@ def _documents() -> None:
         "JOIN knowledge_indexes i ON i.base_id = d.base_id WHERE d.state = 'chunked'"
     )
     op.drop_column("knowledge_documents", "state")
+    op.add_column(
+        "knowledge_documents",
+        sa.Column("labels", JSONB(), nullable=False, server_default=sa.text("'[]'::jsonb")),
+    )
 
 
 def _chunks() -> None:

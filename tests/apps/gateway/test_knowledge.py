@@ -164,3 +164,24 @@ def test_a_second_index_is_built_compared_and_switched_to(
     assert http.get(at).json()["index_id"] == shown["other"]["id"]
     assert http.delete(f"{at}/indexes/second").json() == {"deleted": True}
     assert http.get(f"{at}/indexes").json()["other"] is None
+
+
+def test_documents_are_labelled_and_searches_kept_to_a_label(http: TestClient, base: str) -> None:
+    at = f"/admin/knowledge/{base}"
+    for name, text in (
+        ("a.md", "# Price\n\nThe Heron tent is 289."),
+        ("b.md", "# Price\n\nThe Wren tent is 99."),
+    ):
+        http.post(f"{at}/documents", files={"file": (name, text.encode())})
+    http.post(f"{at}/chunking/start")
+    run_queued_jobs()
+    http.post(f"{at}/indexing/start")
+    run_queued_jobs()
+    first = http.get(f"{at}/documents").json()[0]
+    labelled = http.patch(f"{at}/documents/{first['id']}", json={"labels": ["big"]})
+    assert labelled.json() == first | {"labels": ["big"]}
+    asked = {"question": "What is the price of the Wren tent?", "labels": ["big"]}
+    assert [one["document_name"] for one in http.post(f"{at}/search", json=asked).json()] == ["a.md"]
+    assert len(http.post(f"{at}/trace", json=asked).json()["words"]) == 1
+    refused = http.post(f"{at}/search", json=asked | {"labels": ["small"]})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "labels"

@@ -111,3 +111,19 @@ def test_what_is_no_passage_of_the_expert_is_not_found(
     gone = client.get(url)
     assert gone.status_code == 404 and gone.json()["error"]["param"] == "chunk_id"
     assert "Ask the question again" in gone.json()["error"]["message"]
+
+
+def test_an_answer_can_be_kept_to_labelled_documents(
+    gateway: Gateway, developer: Person, consumer: Person, published: ExpertView, base_ids: list[str]
+) -> None:
+    client = gateway(consumer)
+    assert asked(client, consumer)["document"] == "帮助.md"
+    flow.add_document(developer, base_ids[0], "新规.md", "签收后30天内可以退货。".encode())
+    flow.start(developer, base_ids[0])
+    run_queued_jobs()
+    flow.label_document(developer, flow.documents(developer, base_ids[0])[1].id, ["2026"])
+    narrowed = QUESTION | {"knowledge": {"labels": ["2026"]}}
+    cited = client.post("/v1/chat/completions", json=narrowed).json()["citations"]
+    assert [one["document"] for one in cited] == ["新规.md"]
+    refused = client.post("/v1/chat/completions", json=QUESTION | {"knowledge": {"labels": ["1999"]}})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "labels"

@@ -96,6 +96,16 @@ def test_a_passage_that_was_taken_out_is_not_found_until_it_is_put_back(
     assert open_citation.published(consumer, "help-desk", chunk.id).place.chunk.id == chunk.id
 
 
+def test_what_was_taken_out_is_not_shown_beside_a_passage_either(
+    consumer: Person, developer: Person, published: ExpertView, chunk: ChunkView, base_ids: list[str]
+) -> None:
+    after = flow.chunks(developer, base_ids[0], limit=1, offset=1)[0]
+    edit_chunks.set_enabled(developer, base_ids[0], after.id, False)
+    seen = open_citation.published(consumer, "help-desk", chunk.id).place
+    assert seen.passage == chunk.text and after.text not in seen.after and "[…]" in seen.after
+    assert after.text in edit_chunks.document_view(developer, base_ids[0], chunk.id).after
+
+
 def test_passages_of_other_bases_are_not_found(
     consumer: Person, developer: Person, published: ExpertView, chunk: ChunkView
 ) -> None:

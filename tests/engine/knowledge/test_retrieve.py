@@ -1,10 +1,10 @@
 import pytest
 
 from engine.kit.database import unit_of_work
-from engine.kit.errors import NotFound
+from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import service
 from engine.knowledge.retrieve import retrieve, standalone
-from engine.knowledge.schemas import BaseView
+from engine.knowledge.schemas import BaseView, Only
 from tests.engine.knowledge.fakes import add, make_base, prepare
 
 CHINESE = {
@@ -124,3 +124,48 @@ def test_a_deleted_document_is_no_longer_found_and_an_emptied_base_finds_nothing
         for name in ("配送.md", "天气.md"):
             service.delete_document(uow, documents[name].id, "t1")
     assert texts(chinese, "运费") == []
+
+
+def label(base: BaseView, **labels: list[str]) -> None:
+    """Give documents, named without suffix, their labels."""
+    with unit_of_work() as uow:
+        for document in service.documents(uow, base.id, "t1"):
+            service.set_labels(uow, document.id, "t1", labels.get(document.name.split(".")[0], []))
+
+
+def test_a_search_can_be_kept_to_documents_by_label_and_kind(chinese: BaseView) -> None:
+    add(chinese, "洗衣机.txt", "松涧洗衣机的价格为2499元。")
+    prepare(chinese)
+    label(chinese, 冰箱=["厨房", "大件"], 洗衣机=["大件"])
+
+    def names(**only: tuple[str, ...]) -> set[str]:
+        found = retrieve([chinese.id], "t1", "冰箱和洗衣机的价格", limit=10, only=Only(**only))
+        return {passage.document_name for passage in found}
+
+    assert names(labels=("厨房",)) == {"冰箱.md"}
+    assert names(labels=("厨房", "大件")) == {"冰箱.md", "洗衣机.txt"}
+    assert names(labels=("大件",), kinds=("TXT",)) == {"洗衣机.txt"}
+    assert names() >= {"冰箱.md", "洗衣机.txt"}
+
+
+@pytest.mark.parametrize(
+    ("only", "field"),
+    [
+        (Only(labels=("没有",)), "labels"),
+        (Only(kinds=("pdf",)), "kinds"),
+        (Only(kinds=("%",)), "kinds"),
+        (Only(labels=("x' or 1=1",), kinds=("md",)), "labels"),
+    ],
+)
+def test_a_filter_that_lets_nothing_through_is_named(chinese: BaseView, only: Only, field: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        retrieve([chinese.id], "t1", "冰箱", only=only)
+    assert caught.value.field == field
+
+
+def test_a_label_of_another_tenant_opens_nothing(chinese: BaseView) -> None:
+    label(chinese, 冰箱=["厨房"])
+    theirs = make_base("zh", tenant_id="t2", 别的="另一家的冰箱价格为1元。")
+    prepare(theirs)
+    with pytest.raises(BadInput):
+        retrieve([theirs.id], "t2", "冰箱价格", only=Only(labels=("厨房",)))

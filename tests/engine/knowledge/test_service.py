@@ -185,3 +185,21 @@ def test_deleting_a_document_or_a_base_removes_its_bytes_once_committed(db: str)
     assert blobs().keys("knowledge") == []
     with pytest.raises(EngineError), unit_of_work() as uow:
         service.get_base(uow, base.id, "t1")
+
+
+def test_labels_of_a_document_are_plain_words_once_each(db: str) -> None:
+    base = new_base()
+    add(base, "a.txt", b"One fact.")
+    with unit_of_work() as uow:
+        [document] = service.documents(uow, base.id, "t1")
+        given = [" two  words ", "x", "x", "\0y"]
+        assert service.set_labels(uow, document.id, "t1", given).labels == ["two words", "x", "y"]
+        assert service.labels(uow, base.id, "t1") == ["two words", "x", "y"]
+        for bad in ([""], ["\ud800"], ["x" * 41], [str(n) for n in range(11)]):
+            with pytest.raises(BadInput) as caught:
+                service.set_labels(uow, document.id, "t1", bad)
+            assert caught.value.field == "labels"
+        assert service.get_document(uow, document.id, "t1").labels == ["two words", "x", "y"]
+        with pytest.raises(NotFound):
+            service.set_labels(uow, document.id, "t2", ["x"])
+        assert service.set_labels(uow, document.id, "t1", []).labels == []
