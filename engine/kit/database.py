@@ -10,8 +10,10 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from engine.kit.errors import BadInput
 from engine.kit.logs import logger
 from engine.kit.settings import settings
 
@@ -79,10 +81,14 @@ def _sessions() -> sessionmaker[Session]:
 def unit_of_work() -> Iterator[Session]:
     """One transaction: committed when the block ends, rolled back when it raises.
 
-    Close it before anything slow; no transaction is open while a model speaks.
+    Close it before anything slow; no transaction is open while a model speaks. Raises BadInput for a value
+    that the database cannot hold: a NUL in a text, a number out of range.
     """
-    with _sessions().begin() as session:
-        yield session
+    try:
+        with _sessions().begin() as session:
+            yield session
+    except DataError as error:
+        raise BadInput("kit.unstorable") from error
 
 
 def after_commit(uow: Session, clear: Callable[[], None]) -> None:

@@ -154,3 +154,10 @@ def test_an_absurd_price_is_refused_by_name(
     }
     answer = mine.put(f"/api/market/experts/{expert}/listing", json=listing)
     assert answer.status_code in (400, 409)
+
+
+def test_an_id_that_cannot_be_stored_is_refused_like_any_bad_value(
+    gateway: Gateway, developer: Person
+) -> None:
+    answer = gateway(developer).get("/admin/knowledge/kb%00")
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "kit.unstorable"
