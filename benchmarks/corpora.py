@@ -119,15 +119,13 @@ def distractors(language: str, most: int) -> tuple[str, ...]:
 def insert_passages(base_id: str, name: str, passages: Sequence[str]) -> list[str]:
     """Put passages into a base as the chunks of one document, uncut; returns their ids."""
     from engine.kit.database import unit_of_work
-    from engine.knowledge import repository, service
+    from engine.knowledge import adding, repository, service
     from engine.knowledge.chunking import Piece, chunk_id, content_hash
 
     source = "\n".join(passages)
     with unit_of_work() as uow:
         index_id = service.get_base(uow, base_id, TENANT).index_id
-        document = service.add_document(
-            uow, base_id=base_id, tenant_id=TENANT, filename=name, source=source.encode()
-        )
+    document = adding.add_document(base_id=base_id, tenant_id=TENANT, filename=name, source=source.encode())
     rows: list[dict[str, Any]] = []
     start = 0
     for ordinal, text in enumerate(passages):
@@ -147,14 +145,14 @@ def insert_passages(base_id: str, name: str, passages: Sequence[str]) -> list[st
 def build(corpus: Corpus) -> tuple[str, float, float]:
     """Fill a base; returns its id and the chunks cut and the chunks indexed per second."""
     from engine.kit.database import unit_of_work
-    from engine.knowledge import service, tasks
+    from engine.knowledge import adding, service, tasks
 
     with unit_of_work() as uow:
         base = service.create_base(
             uow, person_id="p", tenant_id=TENANT, name=corpus.name, language=corpus.language
         )
-        for name, text in corpus.documents.items():
-            service.add_document(uow, base_id=base.id, tenant_id=TENANT, filename=name, source=text.encode())
+    for name, text in corpus.documents.items():
+        adding.add_document(base_id=base.id, tenant_id=TENANT, filename=name, source=text.encode())
     if corpus.distractors:
         insert_passages(base.id, DISTRACTOR, corpus.distractors)
     context = Progress(params={"index_id": base.index_id, "tenant_id": TENANT})

@@ -144,19 +144,10 @@ class Bases:
     def fill(self) -> str:
         """Return the id of a new base."""
         from engine.flows import prepare_knowledge as flow
-        from engine.kit.database import unit_of_work
-        from engine.knowledge import service
 
         base_id = flow.create_base(self.person, name="Killed", language="zh").id
-        with unit_of_work() as uow:
-            for name, text in self._documents.items():
-                service.add_document(
-                    uow,
-                    base_id=base_id,
-                    tenant_id=self.person.tenant_id,
-                    filename=name,
-                    source=text.encode(),
-                )
+        for name, text in self._documents.items():
+            flow.add_document(self.person, base_id, name, text.encode())
         flow.start(self.person, base_id)
         return base_id
 

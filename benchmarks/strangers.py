@@ -42,14 +42,12 @@ class Town:
 
     def _settle(self, tenant: str, texts: Sequence[str]) -> None:
         from engine.kit.database import unit_of_work
-        from engine.knowledge import repository, service, tasks
+        from engine.knowledge import adding, repository, service, tasks
 
         with unit_of_work() as uow:
             base = service.create_base(uow, person_id="p", tenant_id=tenant, name="B", language="zh")
-            for n, text in enumerate(texts):
-                service.add_document(
-                    uow, base_id=base.id, tenant_id=tenant, filename=f"{n}.txt", source=text.encode()
-                )
+        for n, text in enumerate(texts):
+            adding.add_document(base_id=base.id, tenant_id=tenant, filename=f"{n}.txt", source=text.encode())
         for job in (tasks.chunk_job, tasks.index_job):
             job(Progress(params={"index_id": base.index_id, "tenant_id": tenant}))
         with unit_of_work() as uow:

@@ -11,7 +11,7 @@ from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict, NotFound
-from engine.knowledge import index
+from engine.knowledge import adding, index
 from engine.knowledge import service as knowledge
 from engine.knowledge.fetching import fetch
 from engine.knowledge.retrieve import EVERYTHING, retrieve
@@ -91,25 +91,20 @@ def labels(person: Person, base_id: str) -> list[str]:
 def add_document(person: Person, base_id: str, filename: str, source: BinaryIO | bytes) -> DocumentView:
     """Store one document in a base of the person's tenant."""
     require(person, "developer")
-    with unit_of_work() as uow:
-        return knowledge.add_document(
-            uow, base_id=base_id, tenant_id=person.tenant_id, filename=filename, source=source
-        )
+    return adding.add_document(base_id=base_id, tenant_id=person.tenant_id, filename=filename, source=source)
 
 
 def add_link(person: Person, base_id: str, link: str) -> DocumentView:
     """Fetch a web page and store it as a document of a base. Raises NotFound, BadInput, TooLarge."""
     base(person, base_id)
     found = fetch(link)
-    with unit_of_work() as uow:
-        return knowledge.add_document(
-            uow,
-            base_id=base_id,
-            tenant_id=person.tenant_id,
-            filename=found.name,
-            source=found.data,
-            source_url=found.url,
-        )
+    return adding.add_document(
+        base_id=base_id,
+        tenant_id=person.tenant_id,
+        filename=found.name,
+        source=found.data,
+        source_url=found.url,
+    )
 
 
 def delete_document(person: Person, document_id: str) -> None:

@@ -8,6 +8,7 @@ from engine.accounts.service import require
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict, NotFound
 from engine.kit.settings import settings
+from engine.knowledge import adding
 from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import DocumentView
 from engine.uploads import service as uploads
@@ -100,14 +101,15 @@ def _assembled(tenant: str, upload: UploadView, hashes: dict[int, str]) -> Docum
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         whole = Path(scratch) / "whole"
         uploads.assemble(upload, hashes, whole)
-        with unit_of_work() as uow, whole.open("rb") as source:
-            upload = uploads.lock(uow, upload.upload_id, tenant)
-            if upload.result_id is None:
-                made = knowledge.add_document(
-                    uow, base_id=upload.subject_id, tenant_id=tenant, filename=upload.name, source=source
-                )
-                upload = uploads.finish(uow, upload.upload_id, tenant, made.id)
-            return knowledge.get_document(uow, str(upload.result_id), tenant)
+        with whole.open("rb") as source:
+            # The same content twice is one document: whoever comes second, or again, gets the same.
+            made = adding.add_document(
+                base_id=upload.subject_id, tenant_id=tenant, filename=upload.name, source=source
+            )
+        with unit_of_work() as uow:
+            if uploads.lock(uow, upload.upload_id, tenant).result_id is None:
+                uploads.finish(uow, upload.upload_id, tenant, made.id)
+        return made
 
 
 def cancel(person: Person, upload_id: str) -> None:

@@ -1,27 +1,23 @@
 """What people do with knowledge bases: create them, add and remove documents, look inside."""
 
-import hashlib
-import io
 from collections.abc import Sequence
-from typing import BinaryIO, get_args
+from typing import get_args
 
 from sqlalchemy.orm import Session
 
 from engine.kit.blobs import blobs
 from engine.kit.database import after_commit, engine
-from engine.kit.errors import BadInput, NotFound, TooLarge
+from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
-from engine.kit.settings import settings
 from engine.knowledge import embedding, index, repository
 from engine.knowledge.chunking import TARGET_TOKENS
-from engine.knowledge.decoding import PARSED, Decoded, check_kind, clean_name, decode, suffix_of
+from engine.knowledge.decoding import clean_name
 from engine.knowledge.models import KnowledgeBase, KnowledgeIndex
 from engine.knowledge.schemas import BaseLanguage, BaseView, ChunkView, DocumentView
 
 BASE_NAME_LENGTH = 80
 MOST_LABELS, LABEL_LENGTH = 10, 40
 MOST_WORDS = 10  # that a list of chunks is narrowed by
-_PIECE = 1 << 20
 
 
 def blob_key(base_id: str, document_id: str) -> str:
@@ -91,49 +87,6 @@ def delete_base(uow: Session, base_id: str, tenant_id: str) -> None:
         blobs().delete(f"knowledge/{base_id}")
 
     after_commit(uow, clear)
-
-
-def add_document(
-    uow: Session,
-    *,
-    base_id: str,
-    tenant_id: str,
-    filename: str,
-    source: BinaryIO | bytes,
-    source_url: str | None = None,
-) -> DocumentView:
-    """Store a file in a base; the same content twice is the same document.
-
-    Accepts .txt, .md and .csv in UTF-8, UTF-16 with BOM or GB 18030, and the kinds of `parsers`, which
-    are read when the base is prepared. Only the clean base name of `filename` is kept, for display.
-    Raises NotFound (base), BadInput (kind of file, encoding, no text) and TooLarge; nothing is stored
-    then, and a file over the limit is not read to its end.
-    """
-    get_base(uow, base_id, tenant_id)
-    name = clean_name(filename)
-    data = _read(source, name)
-    decoded = _decoded(data, name)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if known := repository.document_by_hash(uow, base_id, sha256):
-        return known
-    document_id = new_id("doc")
-    values = {
-        "id": document_id,
-        "base_id": base_id,
-        "tenant_id": tenant_id,
-        "name": name,
-        "size": len(data),
-        "characters": len(decoded.text),
-        "encoding": decoded.encoding,
-        "sha256": sha256,
-        "source_url": source_url,
-    }
-    if repository.insert_document(uow, values):
-        blobs().put(blob_key(base_id, document_id), data)
-    # Otherwise the same content was added by someone else a moment ago: that one is the document.
-    stored = repository.document_by_hash(uow, base_id, sha256)
-    assert stored is not None
-    return stored
 
 
 def expect_document(
@@ -232,30 +185,6 @@ def _document(uow: Session, document_id: str, tenant_id: str) -> DocumentView:
     if found is None:
         raise NotFound("knowledge.unknown_document", field="document_id")
     return found
-
-
-def _decoded(data: bytes, name: str) -> Decoded:
-    """Return the text of `data`; a kind that a parser reads has none yet, and no encoding."""
-    if suffix_of(name) in PARSED:
-        check_kind(data, name)
-        return Decoded(text="", encoding="")
-    return decode(data, name)
-
-
-def _read(source: BinaryIO | bytes, name: str) -> bytes:
-    limit = settings().upload_limit
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    pieces, size = [], 0
-    while piece := stream.read(_PIECE):
-        size += len(piece)
-        if size > limit:
-            raise TooLarge("knowledge.too_large", field="file", name=name, limit=_size_text(limit))
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _size_text(size: int) -> str:
-    return f"{size / 2**20:g} MB" if size >= 2**20 else f"{size:,} B"
 
 
 def remove_vectors(index_id: str, chunk_ids: Sequence[str]) -> None:

@@ -143,10 +143,13 @@ def _parse_document(ctx: JobContext, document: DocumentView) -> None:
     ctx.report(message=document.name)
     data = blobs().read(service.blob_key(document.base_id, document.id))
     parsed = parse(data, suffix_of(document.name), ctx.check_stop)
+    key = service.text_key(document.base_id, document.id)
+    blobs().put(key, parsed.text.encode())
     with unit_of_work() as uow:
-        if repository.hold_document(uow, document.id):
-            blobs().put(service.text_key(document.base_id, document.id), parsed.text.encode())
+        if held := repository.hold_document(uow, document.id):
             repository.set_parsed(uow, document.id, len(parsed.text), parsed.page_starts)
+    if not held:
+        blobs().delete(key)
 
 
 def _rows(

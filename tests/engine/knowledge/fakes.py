@@ -3,7 +3,7 @@
 from typing import Any
 
 from engine.kit.database import unit_of_work
-from engine.knowledge import service, tasks
+from engine.knowledge import adding, service, tasks
 from engine.knowledge.schemas import BaseView, DocumentView
 
 
@@ -61,14 +61,12 @@ def make_base(language: str = "zh", tenant_id: str = "t1", **files: str) -> Base
 
 def add(base: BaseView, filename: str, text: str | bytes) -> DocumentView:
     """Add a document."""
-    with unit_of_work() as uow:
-        return service.add_document(
-            uow,
-            base_id=base.id,
-            tenant_id=base.tenant_id,
-            filename=filename,
-            source=text.encode() if isinstance(text, str) else text,
-        )
+    return adding.add_document(
+        base_id=base.id,
+        tenant_id=base.tenant_id,
+        filename=filename,
+        source=text.encode() if isinstance(text, str) else text,
+    )
 
 
 def prepare(base: BaseView) -> None:

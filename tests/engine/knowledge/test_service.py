@@ -8,7 +8,7 @@ from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, EngineError, NotFound, TooLarge
 from engine.kit.settings import settings
-from engine.knowledge import service
+from engine.knowledge import adding, service
 from engine.knowledge.schemas import BaseView, DocumentView
 
 
@@ -18,10 +18,7 @@ def new_base(language: str = "en", tenant_id: str = "t1") -> BaseView:
 
 
 def add(base: BaseView, filename: str, source: bytes) -> DocumentView:
-    with unit_of_work() as uow:
-        return service.add_document(
-            uow, base_id=base.id, tenant_id=base.tenant_id, filename=filename, source=source
-        )
+    return adding.add_document(base_id=base.id, tenant_id=base.tenant_id, filename=filename, source=source)
 
 
 def test_a_base_shows_its_language_embedder_and_counts(db: str) -> None:
@@ -117,8 +114,8 @@ def test_a_file_over_the_limit_is_refused_without_reading_it_all(
     settings.cache_clear()
     base = new_base()
     endless = io.BytesIO(b"a" * (50 * 2**20))
-    with pytest.raises(TooLarge) as caught, unit_of_work() as uow:
-        service.add_document(uow, base_id=base.id, tenant_id="t1", filename="big.txt", source=endless)
+    with pytest.raises(TooLarge) as caught:
+        adding.add_document(base_id=base.id, tenant_id="t1", filename="big.txt", source=endless)
     assert endless.tell() <= 3 * 2**20
     assert "2 MB" in caught.value.message("en") and "2 MB" in caught.value.message("zh")
     assert blobs().keys("knowledge") == []
@@ -161,7 +158,7 @@ def test_another_tenant_sees_and_changes_nothing(db: str) -> None:
             lambda: service.chunks(uow, base.id, "t2"),
             lambda: service.document_text(uow, document.id, "t2"),
             lambda: service.delete_document(uow, document.id, "t2"),
-            lambda: service.add_document(uow, base_id=base.id, tenant_id="t2", filename="x.txt", source=b"x"),
+            lambda: adding.add_document(base_id=base.id, tenant_id="t2", filename="x.txt", source=b"x"),
         ]
         for attempt in attempts:
             with pytest.raises(NotFound):
@@ -203,3 +200,40 @@ def test_labels_of_a_document_are_plain_words_once_each(db: str) -> None:
         with pytest.raises(NotFound):
             service.set_labels(uow, document.id, "t2", ["x"])
         assert service.set_labels(uow, document.id, "t1", []).labels == []
+
+
+def test_a_file_leaves_no_bytes_when_its_base_goes_meanwhile(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = new_base()
+    put = blobs().put
+
+    def deleted_meanwhile(key: str, data: bytes) -> None:
+        put(key, data)
+        with unit_of_work() as uow:
+            service.delete_base(uow, base.id, "t1")
+        put(key, data)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(blobs(), "put", deleted_meanwhile)
+        with pytest.raises(NotFound):
+            add(base, "a.txt", b"One fact.")
+    assert blobs().keys("knowledge") == []
+
+
+def test_of_two_who_add_the_same_content_at_once_both_get_the_first_document(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, firsts = new_base(), []
+    put = blobs().put
+
+    def overtaken(key: str, data: bytes) -> None:
+        put(key, data)
+        slow.undo()
+        firsts.append(add(base, "first.txt", data))
+
+    with monkeypatch.context() as slow:
+        slow.setattr(blobs(), "put", overtaken)
+        second = add(base, "second.txt", b"One fact.")
+    assert [second] == firsts
+    assert blobs().keys("knowledge") == [service.blob_key(base.id, second.id)]
