@@ -145,6 +145,12 @@ def button(page: Page, words: str) -> Locator:
     return page.get_by_role("button", name=words, exact=True)
 
 
+def pick(page: Page, label: str, choice: str) -> None:
+    """Choose from a list."""
+    page.get_by_role("listbox", name=label).or_(page.get_by_label(label, exact=True)).first.click()
+    page.get_by_role("option", name=choice).click()
+
+
 def text_field(page: Page, label: str) -> Locator:
     """Return a text field by its label; a sentence on what belongs in it may follow the label."""
     return page.get_by_role("textbox", name=label)

@@ -20,6 +20,7 @@ from tests.house.pages import (
     figure,
     heading,
     job_card,
+    pick,
     text_field,
     tile,
     walking,
@@ -104,6 +105,21 @@ def test_a_developer_prepares_documents_and_finds_a_passage(walk: Walk) -> None:
     expect(page.get_by_role("link", name=question)).to_be_visible()
     button(page, words("studio.run_check")).click()
     expect(tile(page, words("studio.recall_1"))).to_have_text("100%")
+
+    page.get_by_role("link", name=re.compile(name)).click()
+    page.get_by_role("link", name=re.compile(words("studio.look_at_indexes"))).click()
+    pick(page, words("studio.embedding_model"), words("studio.embedder_ngram"))
+    pick(page, words("studio.passage_length"), words("studio.target_tokens", tokens=40))
+    button(page, words("studio.build_index")).click()
+    expect(button(page, words("studio.switch_index"))).to_be_enabled()
+    expect(page.get_by_text(words("studio.not_compared"))).to_be_visible()
+    button(page, words("studio.compare_indexes")).click()
+    expect(page.locator(".js-plotly-plot")).to_be_visible()
+    button(page, words("studio.switch_index")).click()
+    expect(page.get_by_text(words("studio.index_switched"))).to_be_visible()
+    button(page, words("studio.remove_index")).click()
+    expect(button(page, words("studio.build_index"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile(words("studio.passage_length")))).to_contain_text("40")
 
 
 def test_a_developer_looks_at_a_dataset_and_imports_it(walk: Walk) -> None:
