@@ -90,7 +90,7 @@ def left_behind(uow: Session, base_id: str, tenant_id: str) -> int:
 def lacking(uow: Session, base_id: str, tenant_id: str) -> int:
     """Return how many documents and passages the other index still lacks. Raises NotFound."""
     found, now = other(uow, base_id, tenant_id), live(uow, base_id, tenant_id)
-    return max(0, now.documents - found.documents) + found.chunks - found.indexed_chunks
+    return repository.count_cut_elsewhere(uow, now.id, found.id) + found.chunks - found.indexed_chunks
 
 
 def switch(uow: Session, base_id: str, tenant_id: str) -> IndexView:

@@ -36,6 +36,7 @@ from engine.knowledge.repository.chunks import (
     taken_out,
 )
 from engine.knowledge.repository.documents import (
+    count_cut_elsewhere,
     delete_document,
     document,
     document_by_hash,
@@ -80,6 +81,7 @@ __all__ = [
     "content_hashes",
     "count_changed_elsewhere",
     "count_chunks",
+    "count_cut_elsewhere",
     "count_lacking",
     "count_questions",
     "delete_base",

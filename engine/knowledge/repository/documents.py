@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import array, insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from engine.knowledge.models import KnowledgeChunk, KnowledgeCut, KnowledgeDocument, KnowledgeIndex
 from engine.knowledge.repository.bases import count
@@ -106,6 +106,14 @@ def uncut(uow: Session, index_id: str) -> list[tuple[str, int]]:
         .order_by(KnowledgeDocument.id)
     )
     return [(row.id, row.size) for row in uow.execute(query)]
+
+
+def count_cut_elsewhere(uow: Session, source_id: str, target_id: str) -> int:
+    """Return how many documents that one index holds another does not."""
+    target = aliased(KnowledgeCut)
+    there = exists().where(target.index_id == target_id, target.document_id == KnowledgeCut.document_id)
+    query = select(func.count()).select_from(KnowledgeCut)
+    return uow.execute(query.where(KnowledgeCut.index_id == source_id, ~there)).scalar_one()
 
 
 def set_cut(uow: Session, index_id: str, document_id: str) -> None:
