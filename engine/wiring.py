@@ -10,6 +10,7 @@ from engine.inference.base_model import resolve
 from engine.jobs import registry
 from engine.kit.clock import now
 from engine.kit.database import unit_of_work
+from engine.knowledge import indexes
 from engine.knowledge import tasks as knowledge_tasks
 from engine.training import tasks as training_tasks
 
@@ -49,4 +50,6 @@ def _sweep_holds() -> int:
 CHORES = (
     Chore("release expired holds", 30.0, _sweep_holds),
     Chore("export usage events", 10.0, export.export),
+    Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),
+    Chore("drop the tables of indexes that are gone", 3600.0, indexes.sweep),
 )

@@ -331,14 +331,8 @@ def citation(found: Citation, cited: Cited, language: str) -> str:
 
 
 def _goes_by(found: Citation, language: str) -> str:
-    """Return what the marked text is to the expert; another text stands for it where it was edited."""
-    chunk = found.place.chunk
-    if not chunk.edited:
-        return f"<p>{t_('cited_here', language)}</p>"
-    return (
-        f'<p>{t_("cited_edited", language)}</p><div class="mbe-quote">{escape(chunk.text)}</div>'
-        f"<p>{t_('cited_original', language)}</p>"
-    )
+    """Return what the marked text is to the expert."""
+    return f"<p>{t_('cited_edited' if found.place.chunk.edited else 'cited_here', language)}</p>"
 
 
 def citation_gone(error: NotFound, name: str, language: str) -> str:

@@ -17,7 +17,7 @@ from engine.knowledge.schemas import CheckView, IndexView
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Both indexes of a base with what the saved questions found in them last.
+    """Both indexes of a base with what the same saved questions found in them last.
 
     `lacking` are documents and passages that the second one still has to get; `left_behind` passages that
     people changed and that it cuts otherwise. Without a second index, `other` and all about it is None.
@@ -72,18 +72,18 @@ def comparison(person: Person, base_id: str) -> Comparison:
     require(person, "developer")
     tenant_id = person.tenant_id
     with unit_of_work() as uow:
-        now, tried = indexes.live(uow, base_id, tenant_id), indexes.beside(uow, base_id, tenant_id)
-        live_check = checks.latest(uow, base_id, tenant_id, now.id)
+        now, tried = indexes.both(uow, base_id, tenant_id)
         if tried is None:
-            return Comparison(live=now, live_check=live_check)
+            return Comparison(live=now)
+        compared = checks.latest_comparison(uow, base_id, tenant_id, now.id, tried.id)
         found = jobs.listing(uow, tenant_id, kinds=KINDS, subject_id=tried.id, limit=1)
         return Comparison(
             live=now,
             other=tried,
-            live_check=live_check,
-            other_check=checks.latest(uow, base_id, tenant_id, tried.id),
-            lacking=indexes.lacking(uow, base_id, tenant_id),
-            left_behind=indexes.left_behind(uow, base_id, tenant_id),
+            live_check=compared[0] if compared else None,
+            other_check=compared[1] if compared else None,
+            lacking=indexes.lacking(uow, now, tried),
+            left_behind=indexes.left_behind(uow, now, tried),
             job=found[0] if found else None,
         )
 
@@ -92,14 +92,14 @@ def switch(person: Person, base_id: str) -> IndexView:
     """Answer from the second index from now on, and keep the first beside it.
 
     What people changed goes along and is indexed. Raises NotFound, and Conflict while the second lacks
-    anything or a job is at it.
+    anything or a job is at either: what it adds to the first would be missing from the answers.
     """
     require(person, "developer")
     with unit_of_work() as uow:
         base = knowledge.hold_base(uow, base_id, person.tenant_id)
         tried = indexes.other(uow, base_id, person.tenant_id)
-        if under_way(uow, person.tenant_id, tried.id):
-            raise Conflict("knowledge.already_preparing", name=base.name)
+        if any(under_way(uow, person.tenant_id, one) for one in (base.index_id, tried.id)):
+            raise Conflict("knowledge.index_busy", name=base.name)
         now = indexes.switch(uow, base_id, person.tenant_id)
         if now.indexed_chunks < now.chunks:
             have_indexed(uow, base, now.id, person.id)
@@ -113,5 +113,5 @@ def discard(person: Person, base_id: str) -> None:
         base = knowledge.hold_base(uow, base_id, person.tenant_id)
         tried = indexes.other(uow, base_id, person.tenant_id)
         if under_way(uow, person.tenant_id, tried.id):
-            raise Conflict("knowledge.second_index_busy", name=base.name)
+            raise Conflict("knowledge.index_busy", name=base.name)
         indexes.discard(uow, base_id, person.tenant_id)

@@ -6,14 +6,14 @@ from sqlalchemy.orm import Session
 
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
-from engine.flows.prepare_knowledge import CHUNK, INDEX
+from engine.flows.prepare_knowledge import CHUNK, INDEX, KINDS, UNFINISHED
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.knowledge import editing, indexes
 from engine.knowledge import service as knowledge
-from engine.knowledge.schemas import BaseView, ChunkView, PlaceView
+from engine.knowledge.schemas import BaseView, ChunkView, IndexView, PlaceView
 
 COMING = ("queued", "running", "pausing", "paused")
 """States of a job that still comes by every chunk; one that is being cancelled does not."""
@@ -90,6 +90,26 @@ def after_indexing(uow: Session, job: JobView, _result: dict[str, object]) -> No
         return
     if done.indexed_chunks < done.chunks:
         have_indexed(uow, base, index_id, job.owner_id)
+
+
+def index_what_lost_its_vectors() -> int:
+    """Have those indexed again that were indexed once and have no vector left; returns how many.
+
+    An upgrade that names search tables otherwise leaves them so.
+    """
+    with unit_of_work() as uow:
+        lost = [one for one in indexes.without_vectors(uow) if _was_indexed(uow, one)]
+        for one in lost:
+            base = knowledge.hold_base(uow, one.base_id, one.tenant_id)
+            have_indexed(uow, base, one.id, base.owner_id)
+    return len(lost)
+
+
+def _was_indexed(uow: Session, one: IndexView) -> bool:
+    """Return whether an indexing job has ended well, and none is about to."""
+    found = jobs.listing(uow, one.tenant_id, kinds=KINDS, subject_id=one.id)
+    done = any(job.kind == INDEX and job.state == "succeeded" for job in found)
+    return done and not any(job.state in UNFINISHED for job in found)
 
 
 def have_indexed(uow: Session, base: BaseView, index_id: str, person_id: str) -> None:

@@ -12,6 +12,7 @@ import anyio.to_thread
 from engine.inference import pool, state
 from engine.inference.base_model import parameter_count
 from engine.inference.schemas import Delta
+from engine.kit.errors import BadInput
 from engine.kit.prompts import Message, grounded
 from engine.kit.settings import settings
 from engine.knowledge.quotes import quoted
@@ -88,9 +89,11 @@ class Prompt:
 def prompt_for(speaker: Speaker, messages: Sequence[Message], only: Only = EVERYTHING) -> Prompt:
     """Return the conversation with the passages that answer its last question, if any do.
 
-    Raises BadInput when `only` lets no document through.
+    Raises BadInput when `only` lets no document through, or there is no knowledge to keep to it.
     """
     if not speaker.knowledge_base_ids:
+        if only:
+            raise BadInput("knowledge.no_knowledge", field="knowledge")
         return Prompt(messages=list(messages))
     asked = [m["content"] for m in messages if m["role"] == "user"]
     if not asked:

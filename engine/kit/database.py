@@ -88,6 +88,7 @@ def unit_of_work() -> Iterator[Session]:
         with _sessions().begin() as session:
             yield session
     except DataError as error:
+        logger(__name__).warning("a value that the database cannot hold", exc_info=error)
         raise BadInput("kit.unstorable") from error
 
 

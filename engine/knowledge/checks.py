@@ -6,9 +6,11 @@ From what the questions find follows the threshold below which the base rather h
 
 import statistics
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from engine.kit.clock import now
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
@@ -98,19 +100,20 @@ def delete_question(uow: Session, base_id: str, tenant_id: str, question_id: str
 
 
 def history(uow: Session, base_id: str, tenant_id: str) -> list[CheckView]:
-    """Return what earlier checks found in indexes that answered, oldest first. Raises NotFound.
-
-    Those of the index beside it count from the moment it takes over.
-    """
-    tried = indexes.beside(uow, base_id, tenant_id)
-    past = repository.checks(uow, base_id, tenant_id)
-    return [each for each in past if tried is None or each.index_id != tried.id]
+    """Return what earlier checks found in the index that answered, oldest first. Raises NotFound."""
+    service.get_base(uow, base_id, tenant_id)
+    return [each for each in repository.checks(uow, base_id, tenant_id) if each.live]
 
 
-def latest(uow: Session, base_id: str, tenant_id: str, index_id: str) -> CheckView | None:
-    """Return what the last check found in an index of a base."""
-    past = repository.checks(uow, base_id, tenant_id)
-    return next((each for each in reversed(past) if each.index_id == index_id), None)
+def latest_comparison(
+    uow: Session, base_id: str, tenant_id: str, *index_ids: str
+) -> tuple[CheckView, ...] | None:
+    """Return what the same questions found in these indexes when they were compared last, if ever."""
+    by_time: dict[datetime, dict[str, CheckView]] = {}
+    for each in repository.checks(uow, base_id, tenant_id):
+        by_time.setdefault(each.created_at, {})[each.index_id] = each
+    found = [together for together in by_time.values() if set(index_ids) <= set(together)]
+    return tuple(found[-1][index_id] for index_id in index_ids) if found else None
 
 
 def check(base_id: str, tenant_id: str) -> CheckView:
@@ -121,7 +124,7 @@ def check(base_id: str, tenant_id: str) -> CheckView:
     """
     with unit_of_work() as uow:
         asked = indexes.live(uow, base_id, tenant_id)
-    return _check(asked, tenant_id)
+    return _check(asked, tenant_id, now())
 
 
 def compare(base_id: str, tenant_id: str) -> tuple[CheckView, CheckView]:
@@ -130,15 +133,16 @@ def compare(base_id: str, tenant_id: str) -> tuple[CheckView, CheckView]:
     Raises NotFound, also without a second index, and BadInput without a question that has an answer.
     """
     with unit_of_work() as uow:
-        now, tried = indexes.live(uow, base_id, tenant_id), indexes.other(uow, base_id, tenant_id)
-    return _check(now, tenant_id), _check(tried, tenant_id)
+        pair = indexes.live(uow, base_id, tenant_id), indexes.other(uow, base_id, tenant_id)
+    at = now()
+    return _check(pair[0], tenant_id, at), _check(pair[1], tenant_id, at)
 
 
-def _check(asked: IndexView, tenant_id: str) -> CheckView:
+def _check(asked: IndexView, tenant_id: str, at: datetime) -> CheckView:
     found = _ask_all(asked, tenant_id)
     least = retrieve.least_evidence(asked.embedder, asked.least_evidence)
     with unit_of_work() as uow:
-        return _keep(uow, asked, tenant_id, found, least, _refused(found, lambda _: least))
+        return _keep(uow, asked, tenant_id, found, least, _refused(found, lambda _: least), at)
 
 
 def calibrate(base_id: str, tenant_id: str) -> CheckView:
@@ -163,7 +167,7 @@ def calibrate(base_id: str, tenant_id: str) -> CheckView:
     refused = _refused(found, lambda n: threshold(*_evidences([*found[:n], *found[n + 1 :]])))
     with unit_of_work() as uow:
         repository.set_least_evidence(uow, asked.id, tenant_id, least)
-        return _keep(uow, asked, tenant_id, found, least, refused)
+        return _keep(uow, asked, tenant_id, found, least, refused, now())
 
 
 def threshold(
@@ -228,6 +232,7 @@ def _keep(
     found: Asked,
     least: float,
     refused: tuple[float | None, float | None],
+    at: datetime,
 ) -> CheckView:
     ranks = [rank for rank, _ in found if rank is not None]
     return repository.add_check(
@@ -237,6 +242,8 @@ def _keep(
             "base_id": asked.base_id,
             "tenant_id": tenant_id,
             "index_id": asked.id,
+            "live": asked.live,
+            "created_at": at,
             "embedder": asked.embedder,
             "target_tokens": asked.target_tokens,
             "chunks": asked.chunks,

@@ -75,19 +75,19 @@ def _changed(uow: Session, base_id: str, tenant_id: str, wanted: str, values: di
 def place(uow: Session, base_id: str, tenant_id: str, wanted: str, *, public: bool = False) -> PlaceView:
     """Return a chunk with the text around it in its document. Raises NotFound.
 
-    With `public`, for others than the base's own people, the text of chunks that were taken out is left
-    out around it.
+    With `public`, for others than the base's own people, an edited chunk stands with its new text in the
+    document's place, and what was edited or taken out around it is left out.
     """
     chunk = get_chunk(uow, base_id, tenant_id, wanted)
     text = service.document_text(uow, chunk.document_id, tenant_id)
     hidden: list[tuple[int, int]] = []
     if public:
         index_id = service.get_base(uow, base_id, tenant_id).index_id
-        hidden = repository.taken_out(uow, index_id, chunk.document_id)
+        hidden = repository.changed_places(uow, index_id, chunk.document_id)
     return PlaceView(
         chunk=chunk,
         before=_shown(text, max(0, chunk.start - AROUND), chunk.start, hidden),
-        passage=text[chunk.start : chunk.end],
+        passage=chunk.text if public and chunk.edited else text[chunk.start : chunk.end],
         after=_shown(text, chunk.end, min(len(text), chunk.end + AROUND), hidden),
         length=len(text),
     )

@@ -76,6 +76,18 @@ def _database() -> Any:
         return _connect(settings().home / "lance")
 
 
+def tables() -> list[str]:
+    """Return the names of all tables there are: the ids of the indexes they belong to."""
+    names: list[str] = []
+    token: str | None = None
+    while True:
+        page = _database().list_tables(page_token=token, limit=500)
+        names += page.tables
+        token = page.page_token
+        if not token:
+            return names
+
+
 def _open(name: str) -> Any | None:
     try:
         return _database().open_table(name)
@@ -151,7 +163,8 @@ def _index_columns(table: Any) -> None:
         return
     partitions = math.isqrt(rows) // 5
     former = [name for name, columns in present.items() if columns == ["vector"]]
-    if any(partitions < 2 * int(name.rsplit("_", 1)[1]) for name in former):
+    newest = max((int(name.rsplit("_", 1)[1]) for name in former), default=0)
+    if partitions < 2 * newest:
         return
     config = IvfSq(distance_type="cosine", num_partitions=partitions, max_iterations=20, sample_rate=64)
     table.create_index("vector", config=config, name=f"vector_{partitions}")

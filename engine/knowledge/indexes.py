@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from engine.kit.database import after_commit
+from engine.kit.database import after_commit, unit_of_work
 from engine.kit.errors import BadInput, Conflict, NotFound
 from engine.kit.ids import new_id
 from engine.knowledge import embedding, index, repository, service
@@ -36,9 +36,15 @@ def other(uow: Session, base_id: str, tenant_id: str) -> IndexView:
 
 def beside(uow: Session, base_id: str, tenant_id: str) -> IndexView | None:
     """Return the index beside the one that answers, if there is one. Raises NotFound (base)."""
-    service.get_base(uow, base_id, tenant_id)
+    return both(uow, base_id, tenant_id)[1]
+
+
+def both(uow: Session, base_id: str, tenant_id: str) -> tuple[IndexView, IndexView | None]:
+    """Return the index that answers, and the one beside it if there is one. Raises NotFound (base)."""
     found = repository.indexes(uow, base_id, tenant_id)
-    return next((each for each in found if not each.live), None)
+    if not found:
+        raise NotFound("knowledge.unknown_base", field="base_id")
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def add(uow: Session, base_id: str, tenant_id: str, *, embedder: str, target_tokens: int) -> IndexView:
@@ -81,16 +87,14 @@ def _carry(uow: Session, source_id: str, target_id: str) -> None:
     after_commit(uow, lambda: service.remove_vectors(target_id, changed))
 
 
-def left_behind(uow: Session, base_id: str, tenant_id: str) -> int:
-    """Return how many passages that people changed the other index has no place for. Raises NotFound."""
-    found = other(uow, base_id, tenant_id)
-    return repository.count_changed_elsewhere(uow, live(uow, base_id, tenant_id).id, found.id)
+def left_behind(uow: Session, now: IndexView, tried: IndexView) -> int:
+    """Return how many passages that people changed in the first index the second has no place for."""
+    return repository.count_changed_elsewhere(uow, now.id, tried.id)
 
 
-def lacking(uow: Session, base_id: str, tenant_id: str) -> int:
-    """Return how many documents and passages the other index still lacks. Raises NotFound."""
-    found, now = other(uow, base_id, tenant_id), live(uow, base_id, tenant_id)
-    return repository.count_cut_elsewhere(uow, now.id, found.id) + found.chunks - found.indexed_chunks
+def lacking(uow: Session, now: IndexView, tried: IndexView) -> int:
+    """Return how many documents and passages the second index still lacks."""
+    return repository.count_cut_elsewhere(uow, now.id, tried.id) + tried.chunks - tried.indexed_chunks
 
 
 def switch(uow: Session, base_id: str, tenant_id: str) -> IndexView:
@@ -99,12 +103,30 @@ def switch(uow: Session, base_id: str, tenant_id: str) -> IndexView:
     What people changed goes along where both have the same passage, and then lacks its vector. Raises
     NotFound, and Conflict while the other index lacks anything.
     """
-    found = other(uow, base_id, tenant_id)
-    if missing := lacking(uow, base_id, tenant_id):
+    now, found = live(uow, base_id, tenant_id), other(uow, base_id, tenant_id)
+    if missing := lacking(uow, now, found):
         raise Conflict("knowledge.second_index_lacks", count=missing)
-    _carry(uow, live(uow, base_id, tenant_id).id, found.id)
+    _carry(uow, now.id, found.id)
     repository.switch(uow, base_id, tenant_id)
+    repository.took_over(uow, found.id, tenant_id)
     return get_index(uow, found.id, tenant_id)
+
+
+def without_vectors(uow: Session) -> list[IndexView]:
+    """Return the indexes of all tenants that hold chunks, none of which has a vector."""
+    return repository.without_vectors(uow)
+
+
+def sweep() -> int:
+    """Drop the search tables of indexes that are gone and return how many."""
+    # Whoever removed an index may have died before its table. Tables first: an index has its row earlier.
+    tables = index.tables()
+    with unit_of_work() as uow:
+        known = repository.table_names(uow)
+    left = [name for name in tables if name not in known]
+    for name in left:
+        index.drop(name)
+    return len(left)
 
 
 def discard(uow: Session, base_id: str, tenant_id: str) -> None:

@@ -139,7 +139,8 @@ class KnowledgeQuestion(Base):
 class KnowledgeCheck(Base):
     """What the questions of a base found in one index at one time, with the threshold of then.
 
-    Shares are from 0 to 1. The index may be gone since.
+    Shares are from 0 to 1. The index may be gone since; `live` says whether it answered then, or took over
+    after this check. Checks made to compare two indexes have the same `created_at`.
     """
 
     __tablename__ = "knowledge_checks"
@@ -148,6 +149,7 @@ class KnowledgeCheck(Base):
     base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"), index=True)
     tenant_id: Mapped[str]
     index_id: Mapped[str]
+    live: Mapped[bool]
     embedder: Mapped[str]
     target_tokens: Mapped[int]
     chunks: Mapped[int]

@@ -43,6 +43,7 @@ class IndexView(_View):
 
     id: str
     base_id: str
+    tenant_id: str
     language: BaseLanguage
     embedder: str
     target_tokens: int
@@ -168,6 +169,7 @@ class CheckView(_View):
 
     id: str
     index_id: str
+    live: bool
     embedder: str
     target_tokens: int
     chunks: int

@@ -51,11 +51,14 @@ def overview(person: Person, base_id: str, language: str) -> Overview:
         ready=found.other is not None and not found.lacking and not moving,
         job=found.job,
         restoring=prepare_knowledge.latest_job(person, base_id, prepare_knowledge.RESTORE),
-        kept=[
-            (views.snapshot_words(kept, language), kept.version)
-            for kept in prepare_knowledge.snapshots(person, base_id)
-        ],
+        kept=kept(person, base_id, language),
     )
+
+
+def kept(person: Person, base_id: str, language: str) -> list[tuple[str, int]]:
+    """Return (words, version) of the states that the index in use can go back to. Raises NotFound."""
+    found = prepare_knowledge.snapshots(person, base_id)
+    return [(views.snapshot_words(one, language), one.version) for one in found]
 
 
 def build(person: Person, base_id: str, embedder: str | None, target_tokens: int | None) -> None:

@@ -69,8 +69,8 @@ def label(person: Person, document_id: str | None, labels: str | None) -> str:
 
 def labels_of(person: Person, base_id: str, document_id: str | None) -> str:
     """Return the labels that a document has, with commas between them."""
-    found = (one for one in flow.documents(person, base_id) if one.id == document_id)
-    return ", ".join(next(found).labels) if document_id else ""
+    found = (one.labels for one in flow.documents(person, base_id) if one.id == document_id)
+    return ", ".join(next(found, []))
 
 
 def delete(person: Person, document_id: str, confirmed: bool) -> None:

@@ -129,9 +129,16 @@ class IndexesPage(StudioPage):
             except EngineError as error:
                 return {**self.acting.refused(error), **self.shown(person, base_id)}
             told = self.acting.said(self.t(said)) if said else self.acting.cleared()
-            return {**told, **self.shown(person, base_id)}
+            # The states are those of another index now.
+            unchosen = {
+                self.restoring.fields["version"]: gr.update(choices=self._kept(person, base_id), value=None)
+            }
+            return {**told, **self.shown(person, base_id), **unchosen}
 
         return acting
+
+    def _kept(self, person: Person, base_id: str) -> list[tuple[str, int]]:
+        return handlers.kept(person, base_id, self.language)
 
     def going_back(self, base_id: str, version: int | None, request: gr.Request) -> dict[Any, Any]:
         person = person_of(request)
@@ -139,6 +146,5 @@ class IndexesPage(StudioPage):
             handlers.restore(person, base_id, version)
         except EngineError as error:
             return self.restoring.refused(error)
-        updates = self.shown(person, base_id)
-        choices = handlers.overview(person, base_id, self.language).kept
-        return updates | self.restoring.cleared(version={"choices": choices, "value": None})
+        unchosen = {"choices": self._kept(person, base_id), "value": None}
+        return self.shown(person, base_id) | self.restoring.cleared(version=unchosen)

@@ -92,6 +92,8 @@ def _remarks(found: Comparison, language: str) -> str:
         remarks.append(t("studio.second_lacks", language, count=f"{found.lacking:,}"))
     if found.left_behind:
         remarks.append(t("studio.left_behind", language, count=f"{found.left_behind:,}"))
+    if found.other and found.live.least_evidence is not None and found.other.least_evidence is None:
+        remarks.append(t("studio.threshold_stays", language))
     if found.other and not (found.live_check and found.other_check):
         remarks.append(t("studio.not_compared", language))
     return "".join(cards.note(words) for words in remarks)

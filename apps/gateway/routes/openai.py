@@ -41,6 +41,8 @@ class StreamOptions(BaseModel):
 class Narrowed(BaseModel):
     """An addition to OpenAI's request: the documents that an answer may come from."""
 
+    model_config = ConfigDict(extra="forbid")
+
     labels: list[str] = Field([], max_length=20)
     kinds: list[str] = Field([], max_length=20)
 

@@ -14,8 +14,8 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"])
 class CitedPassage(BaseModel):
     """A passage and the text around it; `page` counts from 1, offsets are characters of the document.
 
-    `passage` is characters `start` to `end` of the document, which is `length` long. `text` is what the
-    expert goes by; it differs where the passage was `edited`.
+    `passage` stands at characters `start` to `end` of the document, which is `length` long, and is its own
+    text unless it was `edited`. What was edited or taken out beside it is left out.
     """
 
     document: str

@@ -13,12 +13,15 @@ from engine.knowledge.repository.bases import (
     searched,
     set_least_evidence,
     switch,
+    table_names,
     try_lock,
     unlock,
+    without_vectors,
 )
 from engine.knowledge.repository.chunks import (
     carry_changes,
     change_chunk,
+    changed_places,
     chunk,
     chunk_ids,
     chunks,
@@ -33,7 +36,6 @@ from engine.knowledge.repository.chunks import (
     insert_chunks,
     lacking,
     mark_indexed,
-    taken_out,
 )
 from engine.knowledge.repository.documents import (
     count_cut_elsewhere,
@@ -63,6 +65,7 @@ from engine.knowledge.repository.questions import (
     delete_question,
     questions,
     save_question,
+    took_over,
 )
 
 __all__ = [
@@ -73,6 +76,7 @@ __all__ = [
     "bases",
     "carry_changes",
     "change_chunk",
+    "changed_places",
     "checks",
     "chunk",
     "chunk_ids",
@@ -118,8 +122,10 @@ __all__ = [
     "set_parsed",
     "stored_bytes",
     "switch",
-    "taken_out",
+    "table_names",
+    "took_over",
     "try_lock",
     "uncut",
     "unlock",
+    "without_vectors",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, delete, func, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from engine.knowledge.models import (
@@ -117,6 +117,19 @@ def searched(uow: Session, base_ids: Iterable[str], tenant_id: str) -> dict[str,
         )
         for found in uow.scalars(query)
     }
+
+
+def table_names(uow: Session) -> set[str]:
+    """Return the ids of all indexes of all tenants, by which their search tables go."""
+    return set(uow.scalars(select(KnowledgeIndex.id)))
+
+
+def without_vectors(uow: Session) -> list[IndexView]:
+    """Return the indexes of all tenants that hold chunks, none of which has a vector."""
+    own = KnowledgeChunk.index_id == KnowledgeIndex.id
+    some = exists().where(own, KnowledgeChunk.enabled)
+    done = exists().where(own, KnowledgeChunk.indexed_hash.is_not(None))
+    return [IndexView.model_validate(row) for row in uow.execute(_index_query().where(some, ~done))]
 
 
 def switch(uow: Session, base_id: str, tenant_id: str) -> None:

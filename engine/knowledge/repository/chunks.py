@@ -7,7 +7,7 @@ from sqlalchemy import Row, Select, delete, exists, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from engine.knowledge.models import KnowledgeChunk, KnowledgeDocument
+from engine.knowledge.models import KnowledgeChunk, KnowledgeCut, KnowledgeDocument
 from engine.knowledge.schemas import ChunkView
 
 _CURRENT = KnowledgeChunk.indexed_hash == KnowledgeChunk.content_hash
@@ -79,12 +79,12 @@ def chunks_by_id(
     return {row.id: ChunkView.model_validate(row) for row in uow.execute(query)}
 
 
-def taken_out(uow: Session, index_id: str, document_id: str) -> list[tuple[int, int]]:
-    """Return (start, end) of the chunks of a document that were taken out of an index."""
+def changed_places(uow: Session, index_id: str, document_id: str) -> list[tuple[int, int]]:
+    """Return (start, end) of the chunks of a document that people edited or took out of an index."""
     query = select(KnowledgeChunk.start, KnowledgeChunk.end).where(
         KnowledgeChunk.index_id == index_id,
         KnowledgeChunk.document_id == document_id,
-        ~KnowledgeChunk.enabled,
+        _changed(KnowledgeChunk),
     )
     return [(row.start, row.end) for row in uow.execute(query)]
 
@@ -197,9 +197,15 @@ def carry_changes(uow: Session, source_id: str, target_id: str) -> list[str]:
 
 
 def count_changed_elsewhere(uow: Session, source_id: str, target_id: str) -> int:
-    """Return how many chunks that people changed in one index have no counterpart in another."""
+    """Return how many chunks that people changed in one index have no counterpart in another.
+
+    Documents that the other does not hold yet do not count.
+    """
     target = aliased(KnowledgeChunk)
     there = exists().where(target.index_id == target_id, target.id == KnowledgeChunk.id)
+    cut = exists().where(
+        KnowledgeCut.index_id == target_id, KnowledgeCut.document_id == KnowledgeChunk.document_id
+    )
     query = select(func.count()).select_from(KnowledgeChunk)
-    query = query.where(KnowledgeChunk.index_id == source_id, _changed(KnowledgeChunk), ~there)
+    query = query.where(KnowledgeChunk.index_id == source_id, _changed(KnowledgeChunk), cut, ~there)
     return uow.execute(query).scalar_one()

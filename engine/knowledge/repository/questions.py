@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -50,6 +50,13 @@ def add_check(uow: Session, values: dict[str, Any]) -> CheckView:
     uow.add(made)
     uow.flush()
     return CheckView.model_validate(made)
+
+
+def took_over(uow: Session, index_id: str, tenant_id: str) -> None:
+    """Count the newest check of an index among those of the index that answers."""
+    mine = (KnowledgeCheck.index_id == index_id, KnowledgeCheck.tenant_id == tenant_id)
+    newest = select(func.max(KnowledgeCheck.id)).where(*mine).scalar_subquery()
+    uow.execute(update(KnowledgeCheck).where(KnowledgeCheck.id == newest).values(live=True))
 
 
 def checks(uow: Session, base_id: str, tenant_id: str) -> list[CheckView]:

@@ -38,12 +38,15 @@ def upgrade() -> None:
     _chunks()
     op.add_column("knowledge_checks", sa.Column("index_id", sa.String()))
     op.add_column("knowledge_checks", sa.Column("target_tokens", sa.BigInteger()))
+    op.add_column("knowledge_checks", sa.Column("live", sa.Boolean()))
     op.execute(
-        f"UPDATE knowledge_checks SET target_tokens = {TARGET_TOKENS}, index_id = "
+        f"UPDATE knowledge_checks SET live = true, target_tokens = {TARGET_TOKENS}, index_id = "
         "(SELECT id FROM knowledge_indexes WHERE base_id = knowledge_checks.base_id)"
     )
     op.alter_column("knowledge_checks", "index_id", nullable=False)
     op.alter_column("knowledge_checks", "target_tokens", nullable=False)
+    op.alter_column("knowledge_checks", "live", nullable=False)
+    _jobs()
 
 
 def _documents() -> None:
@@ -82,6 +85,19 @@ def _chunks() -> None:
         ["index_id"],
         ["id"],
         ondelete="CASCADE",
+    )
+
+
+def _jobs() -> None:
+    """Jobs are about an index now; the snapshots that a waiting restoring names are gone."""
+    op.execute(
+        "UPDATE jobs SET subject_id = replace(subject_id, 'kb_', 'ki_'), params = "
+        "params || jsonb_build_object('index_id', replace(params->>'base_id', 'kb_', 'ki_')) "
+        "WHERE kind LIKE 'knowledge.%'"
+    )
+    op.execute(
+        "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE kind = 'knowledge.restore' "
+        "AND state IN ('queued', 'paused', 'failed')"
     )
 
 

@@ -151,3 +151,11 @@ def test_a_page_of_another_site_cannot_spend(
         "/v1/chat/completions", json=QUESTION, headers={"Origin": "https://evil.example"}
     )
     assert answer.status_code == 403
+
+
+def test_an_expert_without_knowledge_cannot_be_kept_to_documents(
+    gateway: Gateway, consumer: Person, published: ExpertView
+) -> None:
+    asked = {"model": "help-desk", "messages": [{"role": "user", "content": "hi"}]}
+    refused = gateway(consumer).post("/v1/chat/completions", json=asked | {"knowledge": {"labels": ["x"]}})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "knowledge"

@@ -84,14 +84,15 @@ def test_the_official_client_gets_the_address_beside_its_own_fields(
             client.get("/models/help-desk/passages/x", cast_to=object)
 
 
-def test_an_edited_passage_says_so_and_keeps_the_documents_text(
+def test_an_edited_passage_says_so_and_hides_what_was_edited_away(
     gateway: Gateway, developer: Person, consumer: Person, published: ExpertView, base_ids: list[str]
 ) -> None:
     client = gateway(consumer)
     cited = asked(client, consumer)
     edit_chunks.edit_chunk(developer, base_ids[0], str(cited["chunk_id"]), "签收后30天内可以退货。")
     shown = client.get(str(cited["url"])).json()
-    assert shown["edited"] and "30天" in shown["text"] and "7天" in shown["passage"]
+    assert shown["edited"] and shown["text"] == shown["passage"] and "30天" in shown["text"]
+    assert "7天" not in shown["before"] + shown["passage"] + shown["after"]
 
 
 def test_what_is_no_passage_of_the_expert_is_not_found(
@@ -127,3 +128,5 @@ def test_an_answer_can_be_kept_to_labelled_documents(
     assert [one["document"] for one in cited] == ["新规.md"]
     refused = client.post("/v1/chat/completions", json=QUESTION | {"knowledge": {"labels": ["1999"]}})
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "labels"
+    misspelt = client.post("/v1/chat/completions", json=QUESTION | {"knowledge": {"label": ["2026"]}})
+    assert misspelt.status_code == 400 and "knowledge.label" in misspelt.json()["error"]["param"]

@@ -68,7 +68,7 @@ def test_both_answer_the_saved_questions_and_the_second_takes_over_only_when_tol
     assert flow.switch(dana, base.id).id == base.index_id
     flow.switch(dana, base.id)
     flow.discard(dana, base.id)
-    assert flow.comparison(dana, base.id).other is None and index.ids(base.index_id) == set()
+    assert flow.comparison(dana, base.id).other is None and base.index_id not in index.tables()
     assert prepare_knowledge.search(dana, base.id, "型号3的价格是多少？", limit=1) == [passage]
 
 
@@ -153,6 +153,49 @@ def test_there_is_at_most_one_second_index_and_none_goes_while_a_job_is_at_it(
             busy(dana, base.id)
     # The index that answers can be prepared meanwhile.
     assert prepare_knowledge.start(dana, base.id).state == "queued"
+
+
+def test_nobody_switches_away_from_an_index_that_is_being_prepared(dana: Person, base: BaseView) -> None:
+    """What the job still adds would be missing from the answers."""
+    built(dana, base)
+    prepare_knowledge.add_document(dana, base.id, "more.md", "## 发票\n\n可以开电子发票。".encode())
+    prepare_knowledge.start(dana, base.id)
+    with pytest.raises(Conflict):
+        flow.switch(dana, base.id)
+    run_queued_jobs()
+    assert flow.comparison(dana, base.id).lacking == 1
+
+
+def test_the_history_is_that_of_the_index_that_answered(dana: Person, base: BaseView) -> None:
+    def past() -> list[str]:
+        return [one.id for one in check_retrieval.history(dana, base.id)]
+
+    first = check_retrieval.check(dana, base.id)
+    built(dana, base)
+    now, _ = flow.compare(dana, base.id)
+    flow.discard(dana, base.id)
+    assert past() == [first.id, now.id]
+    built(dana, base)
+    again, tried = flow.compare(dana, base.id)
+    flow.switch(dana, base.id)
+    assert past() == [first.id, now.id, again.id, tried.id]
+
+
+def test_only_checks_of_the_same_questions_are_compared(dana: Person, base: BaseView) -> None:
+    built(dana, base)
+    check_retrieval.check(dana, base.id)
+    assert flow.comparison(dana, base.id).live_check is None
+    now, tried = flow.compare(dana, base.id)
+    check_retrieval.save_question(dana, base.id, "有停车场吗？", None)
+    check_retrieval.check(dana, base.id)
+    found = flow.comparison(dana, base.id)
+    assert (found.live_check, found.other_check) == (now, tried)
+
+
+def test_a_table_without_an_index_is_swept_and_no_other(dana: Person, base: BaseView) -> None:
+    index.create("ki_gone", 4, "zh")
+    assert indexes.sweep() == 1 and "ki_gone" not in index.tables()
+    assert base.index_id in index.tables() and indexes.sweep() == 0
 
 
 def test_nobody_else_sees_or_changes_indexes(base: BaseView, eva: Person) -> None:

@@ -12,6 +12,7 @@ from engine.jobs.models import Job
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, Forbidden, NotFound
+from engine.knowledge import index, repository
 from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import BaseView, ChunkView
 from tests.support import make_person, run_queued_jobs
@@ -164,3 +165,23 @@ def test_another_tenants_chunk_is_not_found_and_a_consumer_is_no_developer(
             with pytest.raises(refusal):
                 attempt(person)
     assert first(dana, base) == chunk and unfinished(dana, base) == []
+
+
+def test_an_index_that_lost_its_vectors_is_indexed_again_by_itself(dana: Person, base: BaseView) -> None:
+    assert edit_chunks.index_what_lost_its_vectors() == 0
+    with unit_of_work() as uow:
+        repository.forget_vectors(uow, base.index_id, repository.chunk_ids(uow, base.index_id))
+    index.drop(base.index_id)
+    assert edit_chunks.index_what_lost_its_vectors() == 1
+    assert edit_chunks.index_what_lost_its_vectors() == 0
+    run_queued_jobs()
+    now = flow.base(dana, base.id)
+    assert now.indexed_chunks == now.chunks > 0 and flow.search(dana, base.id, "退货")
+
+
+def test_what_was_only_cut_is_left_to_whoever_has_it_indexed(dana: Person, db: str) -> None:
+    made = flow.create_base(dana, name="帮助", language="zh")
+    flow.add_document(dana, made.id, "help.md", TEXT.encode())
+    flow.start_chunking(dana, made.id)
+    run_queued_jobs()
+    assert edit_chunks.index_what_lost_its_vectors() == 0

@@ -78,12 +78,16 @@ def test_everybody_opens_a_passage_of_a_published_expert(
             assert found.place.passage == chunk.text
 
 
-def test_an_edited_passage_comes_with_the_documents_own_text(
+def test_what_was_edited_away_is_shown_neither_here_nor_beside_another_passage(
     consumer: Person, developer: Person, published: ExpertView, chunk: ChunkView, base_ids: list[str]
 ) -> None:
     edit_chunks.edit_chunk(developer, base_ids[0], chunk.id, "签收后30天内可以退货。")
     found = open_citation.published(consumer, "help-desk", chunk.id).place
-    assert found.chunk.edited and "30天" in found.chunk.text and "7天" in found.passage
+    assert found.chunk.edited and "30天" in found.passage and "7天" not in found.passage
+    after = flow.chunks(developer, base_ids[0], limit=1, offset=1)[0]
+    beside = open_citation.published(consumer, "help-desk", after.id).place
+    assert "7天" not in beside.before and "[…]" in beside.before
+    assert "7天" in edit_chunks.document_view(developer, base_ids[0], after.id).before
 
 
 def test_a_passage_that_was_taken_out_is_not_found_until_it_is_put_back(

@@ -5,6 +5,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from engine.flows import edit_chunks
+from engine.jobs import service as jobs
 from engine.kit.database import Base, engine, plain_url, unit_of_work
 from engine.kit.migrate import alembic_config, upgrade
 from engine.knowledge import checks, service
@@ -75,6 +77,13 @@ insert into knowledge_chunks
 insert into knowledge_checks (id, base_id, tenant_id, embedder, chunks, answerable, unanswerable, recall_1,
     recall_5, mrr, least_evidence, created_at)
   values ('kc_1', 'kb_1', 't1', 'ngram', 1, 1, 0, 1, 1, 1, 0.3, now());
+insert into jobs
+  (id, tenant_id, owner_id, kind, title, subject_id, queue, priority, state, done, total, message,
+    metrics, params, error_facts, attempt, silent_ends, token, trace_id, created_at)
+  select 'job_' || n, 't1', 'p1', kind, 'Help', 'kb_1', 'normal', 0, state, 0, 0, '', '{}',
+    '{"base_id": "kb_1", "tenant_id": "t1"}', '{}', 1, 0, 0, '', now()
+  from (values (1, 'knowledge.index', 'succeeded'), (2, 'knowledge.restore', 'paused'))
+    as old (n, kind, state);
 """
 
 
@@ -93,3 +102,7 @@ def test_bases_made_before_there_were_indexes_keep_all_but_their_vectors(db: str
     assert states == {"doc_1": "chunked", "doc_2": "stored"}
     assert (chunk.text, chunk.edited, chunk.indexed) == ("ab", True, False)
     assert (base.chunks, base.indexed_chunks, check.index_id) == (1, 0, base.index_id)
+    with unit_of_work() as uow:
+        found = {job.id: job for job in jobs.listing(uow, "t1", subject_id=base.index_id)}
+    assert found["job_2"].state == "cancelled" and found["job_1"].params["index_id"] == base.index_id
+    assert edit_chunks.index_what_lost_its_vectors() == 1
