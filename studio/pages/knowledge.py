@@ -61,10 +61,13 @@ class KnowledgePage(StudioPage):
         self.job = self.part(JobBox(self.language))
         with gr.Accordion(self.t("label_document"), open=False):
             labelled = gr.Dropdown([], label=self.t("document"))
-            labels = gr.Textbox(label=self.t("labels"), info=self.t("labels_info"), max_length=500)
+            # Shown once the labels of the document are in it: they would overwrite what is typed before.
+            labels = gr.Textbox(
+                label=self.t("labels"), info=self.t("labels_info"), max_length=500, visible=False
+            )
             self.labelling = self.part(Form(self.language, labelled=labelled, labels=labels))
             with gr.Row(elem_classes="mbe-row"):
-                self.label = gr.Button(self.t("save_labels"), size="md")
+                self.label = self.part(gr.Button(self.t("save_labels"), size="md", visible=False))
         with gr.Accordion(self.t("delete_document"), open=False):
             chosen = gr.Dropdown([], label=self.t("document"))
             confirmed = gr.Checkbox(label=self.t("confirm_delete"))
@@ -132,7 +135,8 @@ class KnowledgePage(StudioPage):
 
     def choosing(self, base_id: str, document_id: str | None, request: gr.Request) -> dict[Any, Any]:
         has = handlers.labels_of(person_of(request), base_id, document_id)
-        return self.labelling.cleared(labels={"value": has})
+        shown = self.labelling.cleared(labels={"value": has, "visible": True})
+        return {**shown, self.label: gr.update(visible=True)}
 
     def saving_labels(
         self, base_id: str, document_id: str | None, labels: str, request: gr.Request

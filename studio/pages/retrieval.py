@@ -76,11 +76,12 @@ class RetrievalPage(StudioPage):
             self.head: handlers.head(person, base_id, self.language),
             **self.shown(person, base_id),
         }
-        labels = handlers.labels(person, base_id)
-        updates[self.asking.fields["labels"]] = gr.update(choices=labels, visible=bool(labels))
         if question := query.get("question", ""):
             updates |= self.looked(person, base_id, question)
             updates[self.asking.fields["question"]] = gr.update(value=question)
+        # At the end: showing what a question finds takes marks off the same field.
+        labels = handlers.labels(person, base_id)
+        updates[self.asking.fields["labels"]] = gr.update(choices=labels, visible=bool(labels))
         return updates
 
     def shown(self, person: Person, base_id: str) -> dict[Any, Any]:

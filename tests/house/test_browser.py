@@ -95,7 +95,14 @@ def test_a_developer_prepares_documents_and_finds_a_passage(walk: Walk) -> None:
     expect(tile(page, words("studio.indexed"))).not_to_have_text("0")
     assert figure(tile(page, words("studio.chunks")).inner_text()) > 0
 
+    page.get_by_role("button", name=words("studio.label_document")).click()
+    pick(page, words("studio.document"), DOCUMENTS[0].name)
+    text_field(page, words("studio.labels")).fill("first, other")
+    button(page, words("studio.save_labels")).click()
+    expect(page.get_by_text("first · other")).to_be_visible()
+
     page.get_by_role("link", name=re.compile(words("studio.check_retrieval"))).click()
+    expect(page.get_by_label(words("studio.only_labels"))).to_be_visible()
     question = f"How long do returns take? {walk.mark}"
     text_field(page, words("studio.question")).fill(question)
     button(page, words("studio.look_into_it")).click()
