@@ -92,13 +92,14 @@ def switch(person: Person, base_id: str) -> IndexView:
     """Answer from the second index from now on, and keep the first beside it.
 
     What people changed goes along and is indexed. Raises NotFound, and Conflict while the second lacks
-    anything or a job is at either: what it adds to the first would be missing from the answers.
+    anything, a job is at it, or one cuts documents for the first: the answers would miss those.
     """
     require(person, "developer")
     with unit_of_work() as uow:
         base = knowledge.hold_base(uow, base_id, person.tenant_id)
         tried = indexes.other(uow, base_id, person.tenant_id)
-        if any(under_way(uow, person.tenant_id, one) for one in (base.index_id, tried.id)):
+        cutting = under_way(uow, person.tenant_id, base.index_id, kinds=(CHUNK,))
+        if cutting or under_way(uow, person.tenant_id, tried.id):
             raise Conflict("knowledge.index_busy", name=base.name)
         now = indexes.switch(uow, base_id, person.tenant_id)
         if now.indexed_chunks < now.chunks:

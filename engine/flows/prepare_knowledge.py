@@ -138,9 +138,9 @@ def submit(
     )
 
 
-def under_way(uow: Session, tenant_id: str, index_id: str) -> bool:
+def under_way(uow: Session, tenant_id: str, index_id: str, kinds: Sequence[str] = KINDS) -> bool:
     """Return whether a job about an index has not ended yet."""
-    found = jobs.listing(uow, tenant_id, kinds=KINDS, subject_id=index_id)
+    found = jobs.listing(uow, tenant_id, kinds=kinds, subject_id=index_id)
     return any(job.state in UNFINISHED for job in found)
 
 
