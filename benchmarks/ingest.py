@@ -34,7 +34,7 @@ def speed(corpus: Corpus, turns: int) -> Iterator[Row]:
     """Prepare a base and embed its texts, in turn."""
     from engine.knowledge import embedding
 
-    model = embedding.for_language(corpus.language)
+    model = embedding.by_name(embedding.name_for(corpus.language))
     # Untimed: it gives the texts, and loads every part.
     texts = _texts(build(corpus)[0])
     ours, cutting, alone = [], [], []

@@ -34,7 +34,7 @@ def fill(size: int, passages: Sequence[str], vectors: Any) -> BaseView:
     from engine.kit.database import unit_of_work
     from engine.knowledge import embedding, index, service
 
-    model = embedding.for_language("en")
+    model = embedding.by_name(embedding.name_for("en"))
     with unit_of_work() as uow:
         base = service.create_base(uow, person_id="p", tenant_id=TENANT, name=f"{size} chunks", language="en")
     index.create(base.index_id, model.dimension, "en")
@@ -70,7 +70,7 @@ def rows(quick: bool, questions: Sequence[str]) -> Iterator[Row]:
     from engine.knowledge import embedding
 
     passages = distractors("en", QUICK_PASSAGES if quick else PASSAGES)
-    vectors = embedding.for_language("en").embed_documents(passages)
+    vectors = embedding.by_name(embedding.name_for("en")).embed_documents(passages)
     asked = questions[:: max(1, len(questions) // QUESTIONS)][:QUESTIONS]
     for size in QUICK_SIZES if quick else SIZES:
         yield from _size_rows(size, asked, fill(size, passages, vectors))

@@ -173,11 +173,6 @@ def offered() -> list[str]:
     return list(dict.fromkeys([*names, "minilm", "ngram"]))
 
 
-def for_language(language: str) -> Embedder:
-    """Return the embedder for texts in `language` ("en", "zh" or "mixed"). Raises NotReady."""
-    return by_name(name_for(language))
-
-
 @lru_cache(maxsize=4)
 def by_name(name: str) -> Embedder:
     """Return an embedder, loaded once per process. Raises NotReady when it cannot be loaded."""

@@ -5,20 +5,9 @@ import pytest
 from engine.accounts.schemas import Person
 from engine.flows import prepare_knowledge
 from engine.kit.errors import BadInput, Conflict, NotFound
-from studio.handlers import indexes, knowledge, retrieval
+from studio.handlers import indexes, retrieval
 from tests.engine.knowledge.fakes import prepare
 from tests.support import run_queued_jobs
-
-HELP = "## 营业时间\n\n门店每天早上九点开门。周末十点开门。\n\n## 停车\n\n停车场前<两>小时免费。"
-
-
-@pytest.fixture
-def base_id(dana: Person) -> str:
-    """A base of Dana's that is ready to be asked."""
-    made = knowledge.create(dana, "Shop", "zh")
-    prepare_knowledge.add_document(dana, made, "help.md", HELP.encode())
-    prepare(prepare_knowledge.base(dana, made))
-    return made
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -8,17 +8,6 @@ from engine.kit.errors import BadInput, NotFound
 from studio.handlers import knowledge, retrieval
 from tests.engine.knowledge.fakes import prepare
 
-HELP = "## 营业时间\n\n门店每天早上九点开门。\n\n## 停车\n\n停车场前<两>小时免费。"
-
-
-@pytest.fixture
-def base_id(dana: Person) -> str:
-    """A base of Dana's that is ready to be asked."""
-    made = knowledge.create(dana, "Shop", "zh")
-    prepare_knowledge.add_document(dana, made, "help.md", HELP.encode())
-    prepare(prepare_knowledge.base(dana, made))
-    return made
-
 
 def test_a_question_shows_its_way_and_offers_passages_as_its_answer(dana: Person, base_id: str) -> None:
     looked = retrieval.look(dana, base_id, "门店几点开门？", "zh")

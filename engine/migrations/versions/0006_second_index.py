@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0006"
@@ -102,5 +103,5 @@ def _jobs() -> None:
 
 
 def downgrade() -> None:
-    """There is no way back: one base may have two indexes now."""
-    raise NotImplementedError("restore a backup made before this revision")
+    """There is no way back: a base may have two indexes now, and only one of them would find room."""
+    raise CommandError("0006 cannot be taken back; restore a backup made before it")

@@ -51,7 +51,7 @@ def test_the_language_chooses_unless_the_operator_does(home: object, monkeypatch
     ]
     monkeypatch.setenv("MBE_EMBEDDER", "fake")
     settings.cache_clear()
-    assert embedding.for_language("zh").name == "fake"
+    assert embedding.by_name(embedding.name_for("zh")).name == "fake"
 
 
 def test_a_model_that_cannot_be_loaded_is_named(home: object, tmp_path: object) -> None:
