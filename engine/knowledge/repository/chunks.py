@@ -3,7 +3,20 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, exists, func, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Row,
+    Select,
+    String,
+    any_,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -73,7 +86,8 @@ def chunks_by_id(
     query = _chunk_query().where(
         KnowledgeChunk.index_id.in_(index_ids),
         KnowledgeChunk.tenant_id == tenant_id,
-        KnowledgeChunk.id.in_(ids),
+        # One array, not a parameter for each: the statement stays the same and is planned once.
+        KnowledgeChunk.id == any_(literal(list(ids), ARRAY(String))),
         KnowledgeChunk.enabled,
     )
     return {row.id: ChunkView.model_validate(row) for row in uow.execute(query)}
