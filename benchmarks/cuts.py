@@ -234,7 +234,12 @@ def uploads(home: Path, count: int) -> list[Row]:
 
     with unit_of_work() as uow:
         person = accounts.create_person(
-            uow, email="u@example.com", name="U", password="correct horse", roles=["developer"]
+            uow,
+            email="u@example.com",
+            name="U",
+            password="correct horse",
+            roles=["developer"],
+            plan="enterprise",
         )
         _, key = accounts.create_key(uow, person=person, name="benchmark")
     lost = doubled = 0

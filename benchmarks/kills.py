@@ -132,7 +132,12 @@ class Bases:
         self._processes = processes
         with unit_of_work() as uow:
             self.person = accounts.create_person(
-                uow, email="k@example.com", name="K", password="correct horse", roles=["developer"]
+                uow,
+                email="k@example.com",
+                name="K",
+                password="correct horse",
+                roles=["developer"],
+                plan="enterprise",
             )
         corpus = samples("zh")
         texts = corpus.documents
@@ -167,7 +172,6 @@ class Bases:
         """
         from engine.jobs import service
         from engine.jobs.child import HANDED_BACK
-        from engine.jobs.models import Job
         from engine.kit.database import unit_of_work
         from engine.knowledge import service as knowledge
 
@@ -179,8 +183,7 @@ class Bases:
                 return None
             if job.state == "failed":
                 service.resume(uow, job.id, self.person.tenant_id)
-            row = uow.get_one(Job, job.id)
-            claim = service.claim(uow, job.id, row.delivery_id or 0)
+            claim = service.claim(uow, job.id)
         assert claim
         code, took = self._processes.attempt(job.id, claim.token, seconds.get(job.kind, LONGEST))
         with unit_of_work() as uow:

@@ -11,12 +11,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from procrastinate import App, JobContext
+import psutil
+from procrastinate import App
 
-from engine.jobs import service
+from engine.flows.schedule_jobs import next_job
+from engine.jobs import machines, service
 from engine.jobs.child import HANDED_BACK
 from engine.jobs.context import workdirs
 from engine.jobs.queue import worker_app
+from engine.jobs.scheduling import LANES
 from engine.jobs.schemas import Claim
 from engine.kit import logs
 from engine.kit.database import plain_url, unit_of_work
@@ -24,8 +27,8 @@ from engine.kit.process import supervised
 from engine.kit.settings import settings
 from engine.wiring import CHORES, Chore
 
-LANES: tuple[Sequence[str], ...] = (("high", "normal", "low"), ("training",))
-"""Queues that share slots. Training has one of its own, so that it never keeps short jobs waiting."""
+TRAININGS_PER_DEVICE = 4
+"""Slots of the training lane for each device: memory is what limits them there."""
 
 STOP_GRACE = 3.0
 """Seconds that a job gets to hand itself back when the worker stops."""
@@ -36,32 +39,26 @@ LINGER_GRACE = 15.0
 log = logs.logger(__name__)
 
 
-async def run_job(context: JobContext, job_id: str) -> None:
-    """Do the job of one message. When the worker stops meanwhile, the job goes back to the queue."""
+async def work(lane: Sequence[str]) -> None:
+    """Do jobs of a lane until none can start. When the worker stops, the one at hand goes back."""
     stop = asyncio.Event()
-    attempt = asyncio.create_task(_attempt(job_id, context.job.id or 0, stop))
+    working = asyncio.create_task(_work(lane, stop))
     try:
-        await asyncio.shield(attempt)
+        await asyncio.shield(working)
     except asyncio.CancelledError:
         stop.set()
-        await attempt
+        await working
         raise
 
 
-async def _attempt(job_id: str, delivery_id: int, stop: asyncio.Event) -> None:
-    claim = await asyncio.to_thread(_claim, job_id, delivery_id)
-    if claim is None:
-        return
-    log.info("job started", job=job_id, kind=claim.job.kind, attempt=claim.job.attempt)
-    process = await _spawn(claim)
-    code = await watch(process, claim, stop)
-    state = await asyncio.to_thread(_ended, claim, code, stop.is_set())
-    log.info("job's process ended", job=job_id, code=code, settled_as=state or "settled by itself")
-
-
-def _claim(job_id: str, delivery_id: int) -> Claim | None:
-    with unit_of_work() as uow:
-        return service.claim(uow, job_id, delivery_id)
+async def _work(lane: Sequence[str], stop: asyncio.Event) -> None:
+    # Whoever ends a job looks for the next itself: what ended may be what that one waited for.
+    while not stop.is_set() and (claim := await asyncio.to_thread(next_job, lane, machines.here())):
+        log.info("job started", job=claim.job.id, kind=claim.job.kind, attempt=claim.job.attempt)
+        process = await _spawn(claim)
+        code = await watch(process, claim, stop)
+        state = await asyncio.to_thread(_ended, claim, code, stop.is_set())
+        log.info("job's process ended", job=claim.job.id, code=code, settled_as=state or "settled by itself")
 
 
 def _ended(claim: Claim, code: int, stopping: bool) -> str | None:
@@ -84,6 +81,8 @@ async def _spawn(claim: Claim) -> asyncio.subprocess.Process:
         "MBE_DATABASE_URL": plain_url(),
         "MBE_TRACE_ID": claim.trace_id,
         "MBE_WORKER_PID": str(os.getpid()),
+        # A job sees the device that it was given, and no other.
+        "CUDA_VISIBLE_DEVICES": (claim.job.device_id or "/").rsplit("/", 1)[1],
     }
     command = (sys.executable, "-m", "engine.jobs.child", claim.job.id, str(claim.token))
     with log_file.open("ab") as out:
@@ -118,7 +117,7 @@ async def watch(process: asyncio.subprocess.Process, claim: Claim, stop: asyncio
             if stop.is_set():
                 await _stop(process)
             elif not ending.done():
-                if await asyncio.to_thread(_should_live, claim):
+                if await asyncio.to_thread(_should_live, claim, process.pid):
                     patience = loop.time() + LINGER_GRACE
                 elif loop.time() > patience:
                     with contextlib.suppress(ProcessLookupError):
@@ -128,14 +127,26 @@ async def watch(process: asyncio.subprocess.Process, claim: Claim, stop: asyncio
         stopping.cancel()
 
 
-def _should_live(claim: Claim) -> bool:
+def _should_live(claim: Claim, pid: int) -> bool:
     """Renew the heartbeat; False when nobody waits for this process any more."""
     try:
         with unit_of_work() as uow:
-            return service.beat(uow, claim.job.id, claim.token) in ("running", "pausing")
+            state = service.beat(uow, claim.job.id, claim.token, cpu_ms=_cpu_ms(pid))
+        return state in ("running", "pausing")
     except Exception:
         log.exception("heartbeat failed", job=claim.job.id)
         return True
+
+
+def _cpu_ms(pid: int) -> int:
+    """Return the processor time of a process and its living descendants, in milliseconds."""
+    used = 0.0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                used += sum(one.cpu_times()[:4])  # its own, and that of its ended children
+    return round(used * 1000)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
@@ -171,6 +182,25 @@ async def _keep_rescuing() -> None:
         await asyncio.sleep(settings().job_heartbeat_timeout / 4)
 
 
+def _register() -> None:
+    with unit_of_work() as uow:
+        machines.register(uow, machines.here(), settings().worker_concurrency, machines.found())
+
+
+async def _keep_known() -> None:
+    while True:
+        await asyncio.sleep(settings().job_heartbeat_timeout / 4)
+        try:
+            await asyncio.to_thread(_sign)
+        except Exception:
+            log.exception("sign of life failed")
+
+
+def _sign() -> None:
+    with unit_of_work() as uow:
+        machines.alive(uow, machines.here(), settings().worker_concurrency)
+
+
 async def _keep_house(chore: Chore) -> None:
     """Do a chore by the clock; what fails is tried again at the next turn."""
     while True:
@@ -201,16 +231,23 @@ async def _keep_serving(app: App, queues: Sequence[str], concurrency: int) -> No
         await asyncio.sleep(1)
 
 
+def _training_slots() -> int:
+    """Return how many trainings may run here at once: on processors one, else as memory allows."""
+    return TRAININGS_PER_DEVICE * len(machines.found()) or 1
+
+
 async def serve() -> None:
     """Work until SIGTERM or SIGINT, then give the running jobs back to the queue."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    app = worker_app(plain_url(), run_job)
+    await asyncio.to_thread(_register)
+    app = worker_app(plain_url(), work)
     async with app.open_async():
-        lanes = zip(LANES, (settings().worker_concurrency, 1), strict=True)
+        lanes = zip(LANES, (settings().worker_concurrency, _training_slots()), strict=True)
         tasks = [asyncio.create_task(_keep_serving(app, queues, slots)) for queues, slots in lanes]
         tasks.append(asyncio.create_task(_keep_rescuing()))
+        tasks.append(asyncio.create_task(_keep_known()))
         tasks.extend(asyncio.create_task(_keep_house(chore)) for chore in CHORES)
         log.info("worker ready", slots=settings().worker_concurrency)
         await stop.wait()

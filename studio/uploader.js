@@ -7,6 +7,7 @@ const list = element.querySelector('ul'), entries = []
 
 class Refused extends Error {}
 class Away extends Error {}
+class Later extends Error {}
 
 function rotate(x, n) { return (x >>> n) | (x << (32 - n)) }
 
@@ -58,6 +59,7 @@ async function call(method, path, options = {}) {
   if (answer.ok) return answer.json()
   if (answer.status >= 500) throw new Away()
   const told = await answer.json().catch(() => null)
+  if (answer.status === 429) throw new Later(told?.error?.message)
   throw new Refused(told?.error?.message ?? `HTTP ${answer.status}`)
 }
 
@@ -69,8 +71,8 @@ function show(entry, state, message = '') {
   entry.row.querySelector('.mbe-up-words').textContent = message || word
   const bar = entry.row.querySelector('[role=progressbar]')
   bar.setAttribute('aria-valuenow', share); bar.firstChild.style.width = `${share}%`
-  const allowed = { pause: ['waiting', 'reading', 'sending', 'away'], resume: ['paused', 'refused'],
-    cancel: ['waiting', 'reading', 'sending', 'away', 'paused', 'refused', 'left'] }
+  const allowed = { pause: ['waiting', 'later', 'reading', 'sending', 'away'], resume: ['paused', 'refused'],
+    cancel: ['waiting', 'later', 'reading', 'sending', 'away', 'paused', 'refused', 'left'] }
   for (const [name, states] of Object.entries(allowed)) {
     const hidden = !states.includes(state) || (name === 'resume' && !entry.file)
     entry.row.querySelector(`[data-do=${name}]`).hidden = hidden
@@ -146,21 +148,33 @@ async function work(entry) {
       return await send(entry)
     } catch (error) {
       if (stop.signal.aborted) return // paused or cancelled
+      if (error instanceof Later) {
+        show(entry, 'later', error.message)
+        await rest(entry, 2)
+        if (entry.stop.signal.aborted) return
+        pause = 0.5
+        continue
+      }
       if (!(error instanceof Away)) return show(entry, 'refused', error.message)
     }
     show(entry, 'away')
-    const { signal } = entry.stop = new AbortController()
-    await new Promise(go => {
-      const timer = setTimeout(go, 1000 * pause)
-      addEventListener('online', go, { once: true, signal })
-      signal.addEventListener('abort', () => { clearTimeout(timer); go() })
-    })
-    if (signal.aborted) return
+    await rest(entry, pause)
+    if (entry.stop.signal.aborted) return
   }
 }
 
+// Wait until the time is over, the network is back, or somebody stops it.
+async function rest(entry, seconds) {
+  const { signal } = entry.stop = new AbortController()
+  await new Promise(go => {
+    const timer = setTimeout(go, 1000 * seconds)
+    addEventListener('online', go, { once: true, signal })
+    signal.addEventListener('abort', () => { clearTimeout(timer); go() })
+  })
+}
+
 function next() {
-  const busy = entries.filter(one => ['reading', 'sending', 'away'].includes(one.state)).length
+  const busy = entries.filter(one => ['reading', 'sending', 'away', 'later'].includes(one.state)).length
   for (const entry of entries.filter(one => one.state === 'waiting').slice(0, Math.max(0, AT_ONCE - busy))) {
     show(entry, 'reading')
     work(entry).finally(next)

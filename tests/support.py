@@ -21,7 +21,7 @@ def run_queued_jobs() -> int:
             job = uow.scalar(select(Job).where(Job.state == "queued").order_by(Job.created_at))
             if job is None:
                 return done
-            claim = service.claim(uow, job.id, job.delivery_id or 0)
+            claim = service.claim(uow, job.id)
         assert claim is not None
         entry, context = registry.find(claim.job.kind), JobContext(claim.job, claim.token)
         result = entry.handler(context)
@@ -34,8 +34,13 @@ def run_queued_jobs() -> int:
 
 
 def make_person(email: str, *roles: str) -> Person:
-    """Add a person with these roles, in a tenant of their own."""
+    """Add a person with these roles, in a tenant of their own with the plan "pro"."""
     with unit_of_work() as uow:
         return accounts.create_person(
-            uow, email=email, name=email.split("@")[0].title(), password="correct horse", roles=roles
+            uow,
+            email=email,
+            name=email.split("@")[0].title(),
+            password="correct horse",
+            roles=roles,
+            plan="pro",
         )

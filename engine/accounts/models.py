@@ -16,6 +16,7 @@ class TenantRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    plan: Mapped[str] = mapped_column(String(20))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from engine.accounts.models import ApiKeyRow, PersonRow
+from engine.accounts.models import ApiKeyRow, PersonRow, TenantRow
 
 
 def by_email(uow: Session, email: str) -> PersonRow | None:
@@ -23,6 +23,17 @@ def names(uow: Session, ids: Collection[str]) -> dict[str, str]:
     """Return the names of these people by id."""
     rows = uow.execute(select(PersonRow.id, PersonRow.name).where(PersonRow.id.in_(ids)))
     return {row.id: row.name for row in rows}
+
+
+def plans(uow: Session, tenant_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of tenants' plans by tenant."""
+    rows = uow.execute(select(TenantRow.id, TenantRow.plan).where(TenantRow.id.in_(tenant_ids)))
+    return {row.id: row.plan for row in rows}
+
+
+def tenants(uow: Session) -> list[TenantRow]:
+    """Return all tenants by name."""
+    return list(uow.scalars(select(TenantRow).order_by(func.lower(TenantRow.name), TenantRow.id)))
 
 
 def live_key(uow: Session, secret_hash: str) -> ApiKeyRow | None:

@@ -31,3 +31,14 @@ class ApiKeyView(BaseModel):
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+class TenantView(BaseModel):
+    """An organisation and its plan."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    name: str
+    plan: str
+    created_at: datetime

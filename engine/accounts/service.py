@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from engine.accounts import repository
 from engine.accounts.models import ApiKeyRow, PersonRow, TenantRow
-from engine.accounts.schemas import ROLES, ApiKeyView, Person
+from engine.accounts.plans import PLANS, Plan
+from engine.accounts.schemas import ROLES, ApiKeyView, Person, TenantView
 from engine.kit.clock import now
 from engine.kit.errors import BadInput, Conflict, Forbidden, NotFound, NotSignedIn
 from engine.kit.ids import new_id
 from engine.kit.messages import LANGUAGES
+from engine.kit.settings import settings
 
 SHORTEST_PASSWORD = 8
 
@@ -53,11 +55,12 @@ def create_person(
     roles: Iterable[str],
     language: str = "en",
     tenant_id: str | None = None,
+    plan: str | None = None,
 ) -> Person:
     """Add a person, in a tenant of their own unless one is given.
 
-    Raises BadInput for an address without "@", a short password or an unknown role, and Conflict
-    when the address is taken.
+    A new tenant gets `plan`, or the one that the settings name. Raises BadInput for an address without
+    "@", a short password or an unknown role, and Conflict when the address is taken.
     """
     address, roles = email.strip().lower(), sorted(set(roles))
     if "@" not in address or len(address) > 254:
@@ -69,7 +72,7 @@ def create_person(
             raise BadInput("accounts.unknown_role", field="roles", role=role, known=", ".join(ROLES))
     if tenant_id is None:
         tenant_id = new_id("tn")
-        uow.add(TenantRow(id=tenant_id, name=name))
+        uow.add(TenantRow(id=tenant_id, name=name, plan=plan or settings().default_plan))
         uow.flush()
     row = PersonRow(
         id=new_id("pe"),
@@ -134,6 +137,34 @@ def require(who: Person, *roles: str) -> None:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def plan(uow: Session, tenant_id: str) -> Plan:
+    """Return the plan of a tenant."""
+    return plans(uow, [tenant_id])[tenant_id]
+
+
+def plans(uow: Session, tenant_ids: Collection[str]) -> dict[str, Plan]:
+    """Return the plans of tenants; one that is gone counts as free."""
+    rows = repository.plans(uow, tenant_ids)
+    return {tenant: PLANS.get(rows.get(tenant, "free"), PLANS["free"]) for tenant in tenant_ids}
+
+
+def tenants(uow: Session) -> list[TenantView]:
+    """Return all tenants by name."""
+    return [TenantView.model_validate(row) for row in repository.tenants(uow)]
+
+
+def change_plan(uow: Session, tenant_id: str, plan: str) -> TenantView:
+    """Give a tenant another plan. Raises NotFound, and BadInput for a plan that there is not."""
+    row = uow.get(TenantRow, tenant_id)
+    if row is None:
+        raise NotFound("accounts.no_tenant", field="tenant")
+    if plan not in PLANS:
+        raise BadInput("accounts.unknown_plan", field="plan", plan=plan[:40], known=", ".join(PLANS))
+    row.plan = plan
+    uow.flush()
+    return TenantView.model_validate(row)
 
 
 def create_key(uow: Session, *, person: Person, name: str) -> tuple[ApiKeyView, str]:

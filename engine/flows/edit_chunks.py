@@ -125,4 +125,5 @@ def have_indexed(uow: Session, base: BaseView, index_id: str, person_id: str) ->
         title=base.name,
         subject_id=index_id,
         params={"base_id": base.id, "index_id": index_id, "tenant_id": base.tenant_id},
+        resource="indexing",
     )

@@ -15,6 +15,8 @@ STARTERS = {
     "stakeholder": ("stakeholder@starter.local", "Sam", ("stakeholder",)),
 }
 
+STARTER_PLAN = "pro"  # one's own machine: everything is there to be tried
+
 
 def sign_in(email: str, password: str) -> tuple[Person, str]:
     """Return the person and a session cookie. Raises NotSignedIn."""
@@ -57,7 +59,12 @@ def _starter(email: str, name: str, roles: tuple[str, ...]) -> Person:
     try:
         with unit_of_work() as uow:
             return accounts.create_person(
-                uow, email=email, name=name, password=sessions.unguessable(), roles=roles
+                uow,
+                email=email,
+                name=name,
+                password=sessions.unguessable(),
+                roles=roles,
+                plan=STARTER_PLAN,
             )
     except Conflict:
         with unit_of_work() as uow:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
+from engine.flows import plan_limits
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
@@ -23,9 +24,10 @@ UNFINISHED = ("queued", "running", "pausing", "paused", "cancelling")
 
 
 def create_base(person: Person, *, name: str, language: str) -> BaseView:
-    """Make an empty knowledge base for the person's tenant."""
+    """Make an empty knowledge base for the person's tenant. Raises BadInput, Forbidden (the plan is full)."""
     require(person, "developer")
     with unit_of_work() as uow:
+        plan_limits.require_base(uow, person.tenant_id)
         return knowledge.create_base(
             uow, person_id=person.id, tenant_id=person.tenant_id, name=name, language=language
         )
@@ -124,9 +126,13 @@ def _start(person: Person, base_id: str, kind: str, **params: object) -> JobView
 def submit(
     uow: Session, person: Person, base: BaseView, index_id: str, kind: str, **params: object
 ) -> JobView:
-    """Submit a job about an index of a base that the caller holds. Raises Conflict while there is one."""
+    """Submit a job about an index of a base that the caller holds.
+
+    Raises Conflict while there is one, Forbidden when the plan's hours of this month are used up.
+    """
     if under_way(uow, person.tenant_id, index_id):
         raise Conflict("knowledge.already_preparing", name=base.name)
+    plan_limits.require_time(uow, person.tenant_id)
     return jobs.submit(
         uow,
         kind=kind,
@@ -135,6 +141,7 @@ def submit(
         title=base.name,
         subject_id=index_id,
         params={"base_id": base.id, "index_id": index_id, "tenant_id": person.tenant_id, **params},
+        resource="indexing",
     )
 
 
@@ -182,6 +189,7 @@ def after_chunking(uow: Session, job: JobView, _result: dict[str, object]) -> No
             title=job.title,
             subject_id=job.subject_id,
             params={name: job.params[name] for name in ("base_id", "index_id", "tenant_id")},
+            resource="indexing",
         )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
+from engine.flows import plan_limits
 from engine.flows.speak import Speaker, prompt_for
 from engine.inference.base_model import parameter_count
 from engine.jobs import service as jobs
@@ -38,10 +39,12 @@ def start(
     """Submit a LoRA fine-tuning of the base model on a dataset.
 
     `preset` chooses a recipe by the size of the data; `changes` override single values of it. Raises
-    BadInput naming the value at fault, and NotFound for another tenant's data or knowledge.
+    BadInput naming the value at fault, NotFound for another tenant's data or knowledge, and Forbidden when
+    the plan has no room for it.
     """
     require(person, "developer")
     with unit_of_work() as uow:
+        plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
         recipe = _preset(preset, dataset.train_rows).changed(changes or {})
         run = training.create_run(
@@ -65,6 +68,7 @@ def start(
             subject_id=run.id,
             params={"run_id": run.id, "tenant_id": person.tenant_id, "dataset_id": dataset_id},
             queue="training",
+            resource="training",
         )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
+from engine.flows import plan_limits
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict, NotFound
 from engine.kit.settings import settings
@@ -18,7 +19,8 @@ from engine.uploads.schemas import UploadView
 def begin(person: Person, base_id: str, *, name: str, size: int, sha256: str) -> UploadView:
     """Begin an upload into a base of the person's tenant, or go on with the one under way.
 
-    A content that the base already holds is complete at once. Raises NotFound (base), BadInput, TooLarge.
+    A content that the base already holds is complete at once. Raises NotFound (base), BadInput, TooLarge,
+    and TooMany while as many uploads are under way as the plan takes at once.
     """
     require(person, "developer")
     _sweep()
@@ -26,6 +28,8 @@ def begin(person: Person, base_id: str, *, name: str, size: int, sha256: str) ->
         tenant = person.tenant_id
         name, known = knowledge.expect_document(uow, base_id, tenant, name, sha256)
         stored = knowledge.stored_bytes(uow, tenant)
+        if known is None:
+            plan_limits.require_upload(uow, tenant, name, sha256)
         upload = uploads.begin(
             uow,
             person_id=person.id,
@@ -35,6 +39,7 @@ def begin(person: Person, base_id: str, *, name: str, size: int, sha256: str) ->
             size=size,
             sha256=sha256,
             stored=stored,
+            share=plan_limits.storage(uow, tenant),
         )
         return uploads.finish(uow, upload.upload_id, tenant, known.id) if known else upload
 

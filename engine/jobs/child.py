@@ -46,10 +46,19 @@ def work(job_id: str, token: int) -> None:
         result = entry.handler(context)
     finally:
         context.flush()
+        _count(job_id, token)
     with unit_of_work() as uow:
         done = context.succeed(uow, result)
         if entry.on_success is not None:
             entry.on_success(uow, done, result)
+
+
+def _count(job_id: str, token: int) -> None:
+    """Note what this process has used: its worker only looks now and then."""
+    times = os.times()
+    used = times.user + times.system + times.children_user + times.children_system
+    with unit_of_work() as uow:
+        service.count_cpu(uow, job_id, token, round(used * 1000))
 
 
 def fail(job_id: str, token: int, key: str, facts: dict[str, object]) -> None:

@@ -1,17 +1,18 @@
 """The SQL of jobs."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import String, cast, column, func, select, table, update
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from engine.jobs.models import Job
+from engine.jobs.models import DeviceRow, Job, JobAttempt, Machine
 from engine.jobs.schemas import ACTIVE
 
 _RESCUE_LOCK = 0x6D62656A  # any number that no other advisory lock of the product uses ("mbej")
-_deliveries = table("procrastinate_jobs", column("id"), column("status"))
+_SCHEDULING_LOCK = 0x6D626573  # "mbes"
 
 
 def add(uow: Session, job: Job) -> None:
@@ -45,6 +46,12 @@ def listing(
         query = query.where(Job.subject_id == subject_id)
     query = query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
     return uow.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def count(uow: Session, tenant_id: str, resource: str, states: Iterable[str]) -> int:
+    """Return how many jobs of a resource a tenant has in these states."""
+    query = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, Job.resource == resource)
+    return uow.execute(query.where(Job.state.in_(list(states)))).scalar_one()
 
 
 def write(uow: Session, job_id: str, token: int, values: dict[str, Any]) -> str | None:
@@ -85,15 +92,79 @@ def silent(uow: Session, seconds: float) -> Sequence[Job]:
     return uow.scalars(query.execution_options(populate_existing=True)).all()
 
 
-def undelivered(uow: Session) -> Sequence[Job]:
-    """Return, locked, the waiting jobs whose message has left the queue."""
-    waiting = select(_deliveries.c.id).where(
-        _deliveries.c.id == Job.delivery_id, cast(_deliveries.c.status, String).in_(("todo", "doing"))
-    )
-    query = (
-        select(Job).where(Job.state == "queued", ~waiting.exists()).with_for_update(of=Job, skip_locked=True)
-    )
+def lock_scheduling(uow: Session) -> None:
+    """Become the only one who gives out jobs, until this transaction ends."""
+    uow.execute(select(func.pg_advisory_xact_lock(_SCHEDULING_LOCK)))
+
+
+def all_in(uow: Session, states: Iterable[str]) -> Sequence[Job]:
+    """Return all tenants' jobs in these states, in order of arrival."""
+    query = select(Job).where(Job.state.in_(list(states))).order_by(Job.queued_at, Job.id)
     return uow.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def begin_attempt(uow: Session, job: Job) -> None:
+    """Open the books of an attempt at a job."""
+    values = {"job_id": job.id, "token": job.token, "tenant_id": job.tenant_id, "machine": job.machine or ""}
+    row = values | {"device_id": job.device_id, "started_at": func.now(), "cpu_ms": 0}
+    uow.execute(insert(JobAttempt).values(**row))
+
+
+def end_attempt(uow: Session, job_id: str, *, silent: bool = False) -> None:
+    """Close the open attempt at a job: now, or, of a `silent` worker, when it was heard last."""
+    heard = select(Job.heartbeat_at).where(Job.id == job_id).scalar_subquery()
+    held = (JobAttempt.job_id == job_id) & JobAttempt.ended_at.is_(None)
+    at = func.greatest(heard, JobAttempt.started_at) if silent else func.now()
+    uow.execute(update(JobAttempt).where(held).values(ended_at=at))
+
+
+def add_cpu(uow: Session, job_id: str, token: int, cpu_ms: int) -> None:
+    """Record what an attempt has used so far; a smaller number than before changes nothing."""
+    query = update(JobAttempt).where(JobAttempt.job_id == job_id, JobAttempt.token == token)
+    uow.execute(query.values(cpu_ms=func.greatest(JobAttempt.cpu_ms, cpu_ms)))
+
+
+def spent(uow: Session, tenant_ids: Iterable[str], since: datetime) -> dict[str, tuple[float, float]]:
+    """Return what attempts begun since then cost, by tenant: seconds of processor, and of a device."""
+    took = func.extract("epoch", func.coalesce(JobAttempt.ended_at, func.now()) - JobAttempt.started_at)
+    query = (
+        select(
+            JobAttempt.tenant_id,
+            func.sum(JobAttempt.cpu_ms) / 1000.0,
+            func.coalesce(func.sum(took).filter(JobAttempt.device_id.is_not(None)), 0),
+        )
+        .where(JobAttempt.tenant_id.in_(list(tenant_ids)), JobAttempt.started_at >= since)
+        .group_by(JobAttempt.tenant_id)
+    )
+    return {tenant: (float(cpu), float(gpu)) for tenant, cpu, gpu in uow.execute(query)}
+
+
+def put_machine(uow: Session, name: str, slots: int) -> None:
+    """Note that a machine lives."""
+    values = {"slots": slots, "seen_at": func.now()}
+    statement = insert(Machine).values(name=name, **values)
+    uow.execute(statement.on_conflict_do_update(index_elements=[Machine.name], set_=values))
+
+
+def put_devices(uow: Session, machine: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Replace the devices of a machine."""
+    kept = [row["id"] for row in rows]
+    uow.execute(delete(DeviceRow).where(DeviceRow.machine == machine, DeviceRow.id.not_in(kept)))
+    for row in rows:
+        statement = insert(DeviceRow).values(**row)
+        uow.execute(statement.on_conflict_do_update(index_elements=[DeviceRow.id], set_=row))
+
+
+def machines(uow: Session, seconds: float) -> Sequence[Machine]:
+    """Return the machines that gave a sign of life within `seconds`, by name."""
+    alive = Machine.seen_at >= func.now() - timedelta(seconds=seconds)
+    return uow.scalars(select(Machine).where(alive).order_by(Machine.name)).all()
+
+
+def devices(uow: Session, machine_names: Iterable[str]) -> Sequence[DeviceRow]:
+    """Return the devices of machines, by machine and place."""
+    query = select(DeviceRow).where(DeviceRow.machine.in_(list(machine_names)))
+    return uow.scalars(query.order_by(DeviceRow.machine, DeviceRow.number)).all()
 
 
 def in_states(uow: Session, ids: Iterable[str], states: Iterable[str]) -> set[str]:

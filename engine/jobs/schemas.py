@@ -47,6 +47,12 @@ class JobView(BaseModel):
     kind: str
     title: str
     subject_id: str | None
+    queue: str
+    resource: str
+    urgent: bool
+    memory: int
+    machine: str | None
+    device_id: str | None
     state: State
     done: int
     total: int
@@ -60,6 +66,7 @@ class JobView(BaseModel):
     error_facts: dict[str, Any]
     attempt: int
     created_at: datetime
+    queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     heartbeat_at: datetime | None
@@ -78,6 +85,49 @@ class JobView(BaseModel):
         if self.error_key is None:
             return None
         return error_words(self.id, self.error_key, self.error_facts, language)
+
+
+class DeviceView(BaseModel):
+    """A device of a live machine: its memory in bytes, and how much of it running jobs were given."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    machine: str
+    number: int
+    name: str
+    memory: int
+    used: int = 0
+
+
+class MachineView(BaseModel):
+    """A machine whose worker gives signs of life."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    name: str
+    slots: int
+    seen_at: datetime
+    devices: list[DeviceView] = []
+
+
+class FoundDevice(BaseModel):
+    """A device as a worker finds it: its place on the machine, its name, its memory in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    name: str
+    memory: int
+
+
+class Spent(BaseModel):
+    """What a tenant's jobs cost within a time, in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cpu: float = 0.0
+    gpu: float = 0.0
 
 
 class Claim(BaseModel):

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from engine.jobs import queue as delivery
 from engine.jobs import repository
 from engine.jobs.models import Job
+from engine.jobs.scheduling import QUEUES
 from engine.jobs.schemas import ACTIVE, FINISHED, TRANSITIONS, Claim, Fenced, JobView, StopJob
 from engine.kit import clock, ids
 from engine.kit.errors import Conflict, NotFound
@@ -31,14 +32,17 @@ def submit(
     params: dict[str, Any],
     subject_id: str | None = None,
     queue: str = "normal",
-    priority: int = 0,
+    resource: str = "other",
+    memory: int = 0,
 ) -> JobView:
     """Create a job and queue it; both happen, or neither, when the unit of work ends.
 
-    A higher `priority` (-499 to 499) starts earlier within its queue; equal ones start in order of arrival.
+    `resource` names what of the tenant's plan the job takes a place of while it runs. With `memory`, it
+    runs once a device has so many bytes free. `scheduling` has the order in which waiting jobs start.
     """
-    if queue not in delivery.QUEUES or not -500 < priority < 500:
-        raise ValueError(f"no such queue or priority: {queue!r}, {priority}")
+    if queue not in QUEUES:
+        raise ValueError(f"no such queue: {queue!r}")
+    at = clock.now()
     job = Job(
         id=ids.new_id("job"),
         tenant_id=tenant_id,
@@ -47,14 +51,16 @@ def submit(
         title=title,
         subject_id=subject_id,
         queue=queue,
-        priority=priority,
+        resource=resource,
+        memory=memory,
         state="queued",
         params=params,
         trace_id=current_trace() or ids.new_id("tr"),
-        created_at=clock.now(),
+        created_at=at,
+        queued_at=at,
     )
     repository.add(uow, job)
-    _deliver(uow, job)
+    delivery.wake(uow, job_id=job.id, queue=job.queue)
     return _view(uow, job)
 
 
@@ -79,6 +85,13 @@ def listing(
     return [JobView.model_validate(job) for job in found]
 
 
+def unfinished(uow: Session, tenant_id: str, resource: str) -> int:
+    """Count a tenant's jobs of a resource that wait, run or are paused."""
+    return repository.count(
+        uow, tenant_id, resource, [state for state in TRANSITIONS if state not in FINISHED]
+    )
+
+
 def pause(uow: Session, job_id: str, tenant_id: str) -> JobView:
     """Pause a waiting job at once, or ask a running one to stop at its next chance; else Conflict."""
     job = _owned(uow, job_id, tenant_id)
@@ -98,25 +111,39 @@ def resume(uow: Session, job_id: str, tenant_id: str) -> JobView:
     if job.state not in ("paused", "failed"):
         raise Conflict("jobs.cannot_resume", title=job.title)
     job.error_key, job.error_facts, job.silent_ends = None, {}, 0
-    _move(job, "queued")
-    _deliver(uow, job)
+    job.queued_at = clock.now()
+    _move(uow, job, "queued")
+    delivery.wake(uow, job_id=job.id, queue=job.queue)
+    return _view(uow, job)
+
+
+def hurry(uow: Session, job_id: str) -> JobView:
+    """Mark any tenant's waiting job urgent. Conflict when it does not wait."""
+    job = repository.locked(uow, job_id)
+    if job is None:
+        raise NotFound("jobs.unknown", job_id=job_id)
+    if job.state != "queued":
+        raise Conflict("jobs.cannot_hurry", title=job.title)
+    job.urgent = True
     return _view(uow, job)
 
 
 # ---- what workers and their children write
 
 
-def claim(uow: Session, job_id: str, delivery_id: int) -> Claim | None:
-    """Take a waiting job for this worker; None when this message is no longer the job's own."""
+def claim(uow: Session, job_id: str, *, machine: str = "", device_id: str | None = None) -> Claim | None:
+    """Take a waiting job for a worker of `machine`; None when it does not wait any more."""
     job = repository.locked(uow, job_id)
-    if job is None or job.state != "queued" or job.delivery_id != delivery_id:
+    if job is None or job.state != "queued":
         return None
-    _move(job, "running")
+    _move(uow, job, "running")
     job.token += 1
     job.attempt += 1
     job.started_at = job.started_at or clock.now()
+    job.machine, job.device_id = machine, device_id
     uow.flush()
     repository.beat(uow, job.id, job.token)
+    repository.begin_attempt(uow, job)
     return Claim(job=_view(uow, job), token=job.token, trace_id=job.trace_id)
 
 
@@ -133,9 +160,18 @@ def write(uow: Session, job_id: str, token: int, values: dict[str, Any]) -> str:
     return state
 
 
-def beat(uow: Session, job_id: str, token: int) -> str | None:
-    """Renew the heartbeat of a held job and return its state, or None when `token` does not hold it."""
+def beat(uow: Session, job_id: str, token: int, *, cpu_ms: int = 0) -> str | None:
+    """Renew the heartbeat of a held job and return its state, or None when `token` does not hold it.
+
+    `cpu_ms` is what this attempt has used of processors so far, in milliseconds.
+    """
+    repository.add_cpu(uow, job_id, token, cpu_ms)
     return repository.beat(uow, job_id, token)
+
+
+def count_cpu(uow: Session, job_id: str, token: int, cpu_ms: int) -> None:
+    """Note what an attempt has used of processors so far, in milliseconds."""
+    repository.add_cpu(uow, job_id, token, cpu_ms)
 
 
 def wish(uow: Session, job_id: str, token: int) -> Literal["pause", "cancel"] | None:
@@ -154,7 +190,7 @@ def succeed(uow: Session, job_id: str, token: int, result: dict[str, Any]) -> Jo
     if job.state == "cancelling":
         raise StopJob
     job.result = result
-    _move(job, "succeeded")
+    _move(uow, job, "succeeded")
     return _view(uow, job)
 
 
@@ -163,7 +199,7 @@ def fail(uow: Session, job_id: str, token: int, key: str, facts: dict[str, Any])
     job = _held(uow, job_id, token)
     if job.state == "cancelling":
         raise StopJob
-    _fail(job, key, facts)
+    _fail(uow, job, key, facts)
 
 
 def ended(
@@ -188,22 +224,35 @@ def ended(
 
 
 def rescue(uow: Session, seconds: float) -> list[str]:
-    """Take jobs back from workers that have been silent for `seconds`, and redeliver lost messages.
+    """Take jobs back from workers that have been silent for `seconds`; wake workers where jobs wait.
 
-    Returns the ids of the jobs touched. One rescuer works at a time; a second returns at once.
+    Returns the ids of the jobs taken back. One rescuer works at a time; a second returns at once.
     """
     if not repository.lock_rescue(uow):
         return []
     delivery.drop_stalled(uow, seconds)
     touched = []
     for job in repository.silent(uow, seconds):
+        repository.end_attempt(uow, job.id, silent=True)
         _let_go(uow, job, "jobs.worker_lost", {"times": MAX_SILENT_ENDS}, retry=True, counted=True)
         touched.append(job.id)
     uow.flush()
-    for job in repository.undelivered(uow):
-        _deliver(uow, job)
-        touched.append(job.id)
+    # A message may be lost with its worker, or have come while the tenant's limit was reached.
+    waiting = {job.queue: job.id for job in repository.all_in(uow, ("queued",))}
+    for queue, job_id in waiting.items():
+        if not delivery.awaited(uow, queue):
+            delivery.wake(uow, job_id=job_id, queue=queue)
     return touched
+
+
+def lock_scheduling(uow: Session) -> None:
+    """Become the only one who gives out jobs, until the unit of work ends."""
+    repository.lock_scheduling(uow)
+
+
+def all_in(uow: Session, states: Sequence[str]) -> list[JobView]:
+    """Return all tenants' jobs in these states, in order of arrival: for those who give them out."""
+    return [JobView.model_validate(job) for job in repository.all_in(uow, states)]
 
 
 def without_use(uow: Session, job_ids: Sequence[str]) -> set[str]:
@@ -229,12 +278,10 @@ def _held(uow: Session, job_id: str, token: int) -> Job:
 
 
 def _ask(uow: Session, job: Job, steps: dict[str, str], *, refusal: str) -> JobView:
-    """Move the job along `steps`; what leaves the queue takes its message with it."""
+    """Move the job along `steps`."""
     if job.state not in steps:
         raise Conflict(refusal, title=job.title)
-    if job.state == "queued" and job.delivery_id is not None:
-        delivery.withdraw(uow, job.delivery_id)
-    _move(job, steps[job.state])
+    _move(uow, job, steps[job.state])
     return _view(uow, job)
 
 
@@ -242,32 +289,34 @@ def _let_go(uow: Session, job: Job, key: str, facts: dict[str, Any], *, retry: b
     """Settle a job that nobody holds any more; the old holder's token is void from here on."""
     job.token += 1
     if job.state in ("pausing", "cancelling"):
-        _move(job, "paused" if job.state == "pausing" else "cancelled")
+        _move(uow, job, "paused" if job.state == "pausing" else "cancelled")
         return
     job.silent_ends += int(counted)
     if not retry or job.silent_ends >= MAX_SILENT_ENDS:
-        _fail(job, key, facts)
+        _fail(uow, job, key, facts)
         return
-    _move(job, "queued")
-    _deliver(uow, job)
+    _move(uow, job, "queued")
+    delivery.wake(uow, job_id=job.id, queue=job.queue)
 
 
-def _fail(job: Job, key: str, facts: dict[str, Any]) -> None:
+def _fail(uow: Session, job: Job, key: str, facts: dict[str, Any]) -> None:
     job.error_key = key
     job.error_facts = json.loads(json.dumps(facts, default=str))
-    _move(job, "failed")
+    _move(uow, job, "failed")
 
 
-def _move(job: Job, state: str) -> None:
-    """Change the state; a step outside the table of transitions is a mistake in this file."""
+def _move(uow: Session, job: Job, state: str) -> None:
+    """Change the state; a step outside the table of transitions is a mistake in this file.
+
+    Whatever ends an attempt comes by here, so no device stays with a job that has no process.
+    """
     if state not in TRANSITIONS[job.state]:
         raise RuntimeError(f"job {job.id} cannot go from {job.state} to {state}")
+    if job.state in ACTIVE and state not in ACTIVE:
+        repository.end_attempt(uow, job.id)
+        job.machine = job.device_id = None
     job.state = state
     job.finished_at = clock.now() if state in FINISHED else None
-
-
-def _deliver(uow: Session, job: Job) -> None:
-    job.delivery_id = delivery.defer(uow, job_id=job.id, queue=job.queue, priority=job.priority)
 
 
 def _view(uow: Session, job: Job) -> JobView:

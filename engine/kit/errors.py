@@ -84,3 +84,9 @@ class NotReady(EngineError):
     ) -> None:
         self.retry_after = retry_after
         super().__init__(key, field=field, retry_after=retry_after, **facts)
+
+
+class TooMany(NotReady):
+    """As many as are allowed at once are under way; `retry_after` says in how many seconds to try again."""
+
+    status = 429

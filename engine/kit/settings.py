@@ -51,10 +51,15 @@ class Settings(BaseSettings):
     reranker: str = Field("", description="A cross-encoder's folder or hub id; empty: none is used.")
 
     worker_concurrency: int = Field(2, ge=1, le=64)
+    device_share: float = Field(
+        0.45, gt=0, le=1, description="Share of a GPU's memory for jobs; the model server has the rest."
+    )
+    default_plan: Literal["free", "basic", "pro", "enterprise"] = Field(
+        "free", description="Plan of whoever signs up."
+    )
     job_heartbeat_timeout: float = Field(20.0, gt=0, description="A silent job is taken over after this.")
     upload_limit: int = Field(200 * 2**20, ge=1, description="Largest accepted file.")
     upload_days: float = Field(7.0, gt=0, description="An upload that nobody goes on with is forgotten.")
-    storage_limit: int = Field(20 * 2**30, ge=1, description="Most bytes of documents a tenant may keep.")
     fetch_private: bool = Field(False, description="Web links may lead into private networks.")
     parse_seconds: float = Field(300.0, gt=0, description="Longest time that reading one file may take.")
     parse_memory: int = Field(2 * 2**30, ge=2**20, description="Most memory that reading one file may take.")

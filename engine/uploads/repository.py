@@ -40,6 +40,13 @@ def unfinished(uow: Session, subject_id: str, tenant_id: str) -> Sequence[Upload
     return uow.scalars(query.order_by(Upload.id)).all()
 
 
+def moving(uow: Session, tenant_id: str, but: str, since: datetime) -> int:
+    """Return how many unfinished uploads of a tenant, other than of a content, were touched since then."""
+    query = select(func.count()).select_from(Upload)
+    query = query.where(Upload.tenant_id == tenant_id, Upload.result_id.is_(None), Upload.sha256 != but)
+    return uow.execute(query.where(Upload.touched_at >= since)).scalar_one()
+
+
 def parts(uow: Session, upload_id: str) -> dict[int, str]:
     """Return the SHA-256 of each part that has arrived."""
     query = select(UploadPart.number, UploadPart.sha256).where(UploadPart.upload_id == upload_id)

@@ -18,6 +18,7 @@ from engine.uploads.schemas import UploadView
 
 PART_SIZE = 5 * 2**20
 SHOWN = 20  # missing parts that a message names
+STILL_SECONDS = 60  # an upload that has not moved for so long is not under way
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -31,12 +32,15 @@ def begin(
     size: int,
     sha256: str,
     stored: int,
+    share: int | None,
 ) -> UploadView:
     """Begin an upload, or go on with the one of the same content to the same subject.
 
     `size` is the file's in bytes, `sha256` its hash in hex, `stored` the bytes that the tenant already
-    keeps. The size is reserved from here on. Raises BadInput for an empty file or a hash that is none,
-    TooLarge for a file over the limit or when the tenant's share or the disk would not hold it.
+    keeps, `share` the most it may keep (None: no limit). The size is reserved from here on.
+
+    Raises BadInput for an empty file or a hash that is none, TooLarge for a file over the limit or when
+    the tenant's share or the disk would not hold it.
     """
     _check_hash(sha256)
     if size < 1:
@@ -48,7 +52,7 @@ def begin(
     repository.one_at_a_time(uow, tenant_id)
     found = repository.on_its_way(uow, tenant_id, subject_id, sha256)
     if found is None:
-        _make_room(uow, tenant_id, name, size, stored)
+        _make_room(uow, tenant_id, name, size, stored, share)
         found = Upload(
             id=new_id("up"),
             tenant_id=tenant_id,
@@ -74,6 +78,11 @@ def get(uow: Session, upload_id: str, tenant_id: str) -> UploadView:
 def unfinished(uow: Session, subject_id: str, tenant_id: str) -> list[UploadView]:
     """Return the uploads to a subject that wait for more parts, oldest first."""
     return [_view(uow, upload) for upload in repository.unfinished(uow, subject_id, tenant_id)]
+
+
+def under_way(uow: Session, tenant_id: str, but: str) -> int:
+    """Count the tenant's uploads that moved within the last minute, except one of the content `but`."""
+    return repository.moving(uow, tenant_id, but, now() - timedelta(seconds=STILL_SECONDS))
 
 
 def store_part(upload: UploadView, number: int, data: bytes, sha256: str) -> None:
@@ -165,10 +174,10 @@ def _size_text(size: int) -> str:
     return f"{size:,} B"
 
 
-def _make_room(uow: Session, tenant_id: str, name: str, size: int, stored: int) -> None:
-    most = settings().storage_limit
+def _make_room(uow: Session, tenant_id: str, name: str, size: int, stored: int, share: int | None) -> None:
+    most = share or 0
     left = most - stored - repository.reserved(uow, tenant_id)
-    if size > left:
+    if share is not None and size > left:
         facts = {
             "name": name,
             "size": _size_text(size),

@@ -22,7 +22,12 @@ def make_person(db: str) -> MakePerson:
     def make(name: str, *roles: str) -> Person:
         with unit_of_work() as uow:
             return accounts.create_person(
-                uow, email=f"{name}@example.test", name=name, password="long enough", roles=roles
+                uow,
+                email=f"{name}@example.test",
+                name=name,
+                password="long enough",
+                roles=roles,
+                plan="pro",
             )
 
     return make

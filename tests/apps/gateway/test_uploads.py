@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from obstore.store import S3Store
 
+from engine.accounts.plans import PLANS
 from engine.accounts.schemas import Person
 from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
@@ -200,8 +202,8 @@ def test_the_disk_must_hold_what_lies_on_it(
 
 
 def test_space_is_reserved_when_an_upload_begins(mine: Uploading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MBE_STORAGE_LIMIT", str(2 * len(TEXT) - 1))
-    settings.cache_clear()
+    small = replace(PLANS["pro"], storage_bytes=2 * len(TEXT) - 1)
+    monkeypatch.setitem(PLANS, "pro", small)
     first = mine.begin().json()
     other = TEXT.replace(b"long", b"tall")
     second = Uploading(mine.http, other, mine.base)

@@ -8,7 +8,6 @@ from engine.accounts.schemas import Person
 from engine.flows import edit_chunks
 from engine.flows import prepare_knowledge as flow
 from engine.jobs import service as jobs
-from engine.jobs.models import Job
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, Forbidden, NotFound
@@ -46,7 +45,7 @@ def unfinished(person: Person, base: BaseView) -> list[str]:
 def claim(job: JobView) -> int:
     """Let a worker take the job; returns its token."""
     with unit_of_work() as uow:
-        taken = jobs.claim(uow, job.id, uow.get_one(Job, job.id).delivery_id or 0)
+        taken = jobs.claim(uow, job.id)
     assert taken is not None
     return taken.token
 

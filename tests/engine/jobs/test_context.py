@@ -20,8 +20,7 @@ def ctx(db: str) -> JobContext:
         job = service.submit(
             uow, kind="count", person_id="per_1", tenant_id="ten_1", title="Count", params={"n": 1}
         )
-        delivery_id = uow.scalar(text("select delivery_id from jobs"))
-        claim = service.claim(uow, job.id, delivery_id or 0)
+        claim = service.claim(uow, job.id)
     assert claim
     return JobContext(claim.job, claim.token)
 

@@ -21,21 +21,17 @@ def submit(**changes: Any) -> JobView:
         return service.submit(uow, **(values | changes))
 
 
-def messages() -> list[tuple[str, str, int, str]]:
-    """What waits in the queue: (job id, queue, priority, status), in the order of delivery."""
-    query = (
-        "select args->>'job_id', queue_name, priority, status::text from procrastinate_jobs"
-        " order by priority desc, id"
-    )
+def messages() -> list[tuple[str, str, str]]:
+    """What waits in the queue: (job id, queue, status), in the order of delivery."""
+    query = "select args->>'job_id', queue_name, status::text from procrastinate_jobs order by id"
     with unit_of_work() as uow:
-        return [(row[0], row[1], row[2], row[3]) for row in uow.execute(text(query))]
+        return [(row[0], row[1], row[2]) for row in uow.execute(text(query))]
 
 
 def deliver(job_id: str) -> Claim | None:
-    """Claim a job as a worker would that received its current message."""
+    """Claim a job as a worker would that chose it."""
     with unit_of_work() as uow:
-        delivery_id = uow.scalar(text("select delivery_id from jobs where id = :id"), {"id": job_id})
-        return service.claim(uow, job_id, delivery_id or 0)
+        return service.claim(uow, job_id)
 
 
 def running(**changes: Any) -> Claim:
@@ -72,7 +68,7 @@ def rescue(seconds: float = 20) -> list[str]:
 def test_a_job_and_its_message_commit_together(db: str) -> None:
     job = submit(params={"a": [1, "二"]})
     assert (job.state, job.params, job.attempt, job.error) == ("queued", {"a": [1, "二"]}, 0, None)
-    assert messages() == [(job.id, "normal", 0, "todo")]
+    assert messages() == [(job.id, "normal", "todo")]
 
 
 def test_a_job_that_is_rolled_back_leaves_no_message(db: str) -> None:
@@ -84,17 +80,9 @@ def test_a_job_that_is_rolled_back_leaves_no_message(db: str) -> None:
         assert service.listing(uow, "ten_1") == []
 
 
-def test_waiting_jobs_are_served_by_queue_then_priority_then_arrival(db: str) -> None:
-    low = submit(queue="low", priority=499)
-    first, second, urgent = submit(), submit(), submit(priority=10)
-    high = submit(queue="high", priority=-499)
-    assert [row[0] for row in messages()] == [high.id, urgent.id, first.id, second.id, low.id]
-
-
-def test_an_unknown_queue_or_priority_is_refused(db: str) -> None:
-    for bad in ({"queue": "fast"}, {"priority": 500}, {"priority": -500}):
-        with pytest.raises(ValueError):
-            submit(**bad)
+def test_an_unknown_queue_is_refused(db: str) -> None:
+    with pytest.raises(ValueError):
+        submit(queue="fast")
     assert messages() == []
 
 
@@ -119,27 +107,33 @@ def test_another_tenants_job_does_not_exist(db: str) -> None:
     assert do("get", job.id).state == "queued"
 
 
-def test_a_waiting_job_pauses_and_cancels_at_once_and_leaves_the_queue(db: str) -> None:
+def test_a_waiting_job_pauses_and_cancels_at_once_and_cannot_be_claimed(db: str) -> None:
     job, other = submit(), submit()
     assert do("pause", job.id).state == "paused"
     assert do("cancel", other.id).state == "cancelled"
-    assert messages() == []
-    assert do("resume", job.id).state == "queued"
-    assert [row[0] for row in messages()] == [job.id]
+    assert deliver(job.id) is None and deliver(other.id) is None
+    before = do("get", job.id).queued_at
+    resumed = do("resume", job.id)
+    assert resumed.state == "queued" and resumed.queued_at > before
+    assert [row[0] for row in messages()] == [job.id, other.id, job.id]
 
 
-def test_only_the_current_message_can_claim_a_job(db: str) -> None:
+def test_a_job_is_claimed_once(db: str) -> None:
     job = submit()
-    with unit_of_work() as uow:
-        old = uow.scalar(text("select delivery_id from jobs"))
-        assert isinstance(old, int)
-    do("pause", job.id)
-    do("resume", job.id)
-    with unit_of_work() as uow:
-        assert service.claim(uow, job.id, old) is None
     claim = deliver(job.id)
     assert claim and claim.job.state == "running" and claim.job.heartbeat_at
     assert deliver(job.id) is None
+
+
+def test_an_operator_can_make_a_waiting_job_urgent(db: str) -> None:
+    job = submit()
+    with unit_of_work() as uow:
+        assert service.hurry(uow, job.id).urgent
+    assert deliver(job.id)
+    with pytest.raises(Conflict), unit_of_work() as uow:
+        service.hurry(uow, job.id)
+    with pytest.raises(NotFound), unit_of_work() as uow:
+        service.hurry(uow, "job_none")
 
 
 def test_requests_to_a_running_job_reach_its_handler(db: str) -> None:
@@ -276,19 +270,26 @@ def test_two_rescuers_never_work_at_once(db: str) -> None:
 
 
 def test_a_lost_message_is_sent_again(db: str) -> None:
-    fetched, waiting, lost = submit(), submit(), submit()
+    submit(), submit(queue="low"), running(queue="high")
+    with unit_of_work() as uow:
+        uow.execute(text("delete from procrastinate_jobs where queue_name <> 'low'"))
+    assert rescue() == []
+    assert sorted(row[1] for row in messages()) == ["low", "normal"]
+    rescue()
+    assert sorted(row[1] for row in messages()) == ["low", "normal"]
+
+
+def test_messages_of_a_silent_worker_are_dropped(db: str) -> None:
+    submit()
     with unit_of_work() as uow:
         worker = uow.scalar(text("insert into procrastinate_workers default values returning id"))
-        status = "update procrastinate_jobs set status = 'doing', worker_id = :w where args->>'job_id' = :id"
-        uow.execute(text(status), {"w": worker, "id": fetched.id})
-        uow.execute(text(status), {"w": None, "id": lost.id})
-    assert rescue() == [lost.id]
-    assert sorted(row[0] for row in messages()) == sorted([fetched.id, waiting.id, lost.id])
+        uow.execute(text("update procrastinate_jobs set status = 'doing', worker_id = :w"), {"w": worker})
+    rescue()
+    assert sorted(row[2] for row in messages()) == ["doing", "todo"]
     with unit_of_work() as uow:
         uow.execute(text("update procrastinate_workers set last_heartbeat = now() - interval '1 minute'"))
-    assert rescue() == [fetched.id]
-    assert deliver(fetched.id) and deliver(lost.id)
-    assert {row[3] for row in messages()} == {"todo"}
+    rescue()
+    assert [row[2] for row in messages()] == ["todo"]
 
 
 def test_every_state_has_a_word_in_both_languages(db: str) -> None:

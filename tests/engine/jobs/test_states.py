@@ -75,13 +75,11 @@ class Jobs(RuleBasedStateMachine):
     @rule()
     def deliver(self) -> None:
         with unit_of_work() as uow:
-            fetch = "update procrastinate_jobs set status = 'doing' where status = 'todo' returning id"
-            messages = list(uow.scalars(text(fetch)))
-            claims = [service.claim(uow, self.job, message) for message in messages]
-            uow.execute(text("delete from procrastinate_jobs where status = 'doing'"))
-        assert len(messages) == (self.state == "queued")
-        if self.state == "queued":
-            assert claims[0] is not None
+            uow.execute(text("delete from procrastinate_jobs"))
+            claims = [service.claim(uow, self.job, machine="here") for _ in range(2)]
+        assert claims[1] is None
+        assert (claims[0] is not None) == (self.state == "queued")
+        if claims[0] is not None:
             self.claims.append(claims[0])
             self.state = "running"
 
@@ -162,9 +160,15 @@ class Jobs(RuleBasedStateMachine):
         assert (job.error is None) == (self.state != "failed")
         assert (job.finished_at is None) == (self.state not in ("succeeded", "failed", "cancelled"))
         assert (job.result is None) == (self.state != "succeeded")
+        assert job.machine == ("here" if self.state in HELD else None)
         with unit_of_work() as uow:
-            waiting = uow.scalar(text("select count(*) from procrastinate_jobs where status = 'todo'"))
-        assert waiting == (self.state == "queued")
+            messages = uow.scalar(text("select count(*) from procrastinate_jobs where status = 'todo'"))
+            attempts = uow.execute(text("select token, ended_at from job_attempts order by token")).all()
+        assert messages or self.state != "queued"
+        assert [attempt.token for attempt in attempts] == [claim.token for claim in self.claims]
+        assert [attempt.ended_at is None for attempt in attempts] == [
+            self.state in HELD and claim is self.claims[-1] for claim in self.claims
+        ]
 
     def teardown(self) -> None:
         with unit_of_work() as uow:
