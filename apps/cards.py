@@ -11,6 +11,7 @@ from datetime import datetime
 from html import escape
 
 from apps.theme import MONO
+from engine.jobs.scheduling import Place
 from engine.jobs.schemas import JobView
 from engine.kit.clock import now
 from engine.kit.messages import t
@@ -187,7 +188,10 @@ def size(count: int) -> str:
     """Return a number of bytes in the unit that fits."""
     if count < 1024:
         return f"{count} B"
-    return f"{count / 1024:.1f} kB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MB"
+    for unit, name in ((1 << 30, "GB"), (1 << 20, "MB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}".replace(".0 ", " ")
+    return f"{count / 1024:.1f} kB"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = "") -> str:
@@ -245,13 +249,16 @@ def note(words: str | Html, tone: str = "") -> str:
     return f'<div class="mbe-note {tone}"{role}>{sign}{text}</div>'
 
 
-def job_card(job: JobView, language: str, title: str = "") -> str:
-    """Return how a job stands: state, bar, done and total, speed, time left, and why it failed."""
+def job_card(job: JobView, language: str, title: str = "", place: Place | None = None) -> str:
+    """Return how a job stands: state, bar, done and total, speed, time left, and why it failed.
+
+    `place` is where a waiting one stands in line.
+    """
     tone = JOB_TONES[job.state]
     share = (
         100 if job.state == "succeeded" else min(100, round(100 * job.done / job.total)) if job.total else 0
     )
-    facts = "".join(f"<span>{escape(fact)}</span>" for fact in _job_facts(job, language))
+    facts = "".join(f"<span>{escape(fact)}</span>" for fact in _job_facts(job, language, place))
     error = job.error_text(language)
     return (
         f'<div class="mbe-card mbe-job" data-state="{job.state}"><div class="mbe-job-top">'
@@ -262,7 +269,7 @@ def job_card(job: JobView, language: str, title: str = "") -> str:
     )
 
 
-def _job_facts(job: JobView, language: str) -> list[str]:
+def _job_facts(job: JobView, language: str, place: Place | None) -> list[str]:
     facts = []
     if job.total:
         facts.append(t("cards.progress", language, done=f"{job.done:,}", total=f"{job.total:,}"))
@@ -278,8 +285,9 @@ def _job_facts(job: JobView, language: str) -> list[str]:
         facts.append(t("cards.time_left", language, time=duration(left, language)))
     if job.state == "succeeded" and elapsed:
         facts.append(t("cards.took", language, time=duration(elapsed, language)))
-    if job.state == "queued":
-        facts.append(t("cards.waits", language))
+    if job.state == "queued" and place is not None:
+        memory = size(job.memory)
+        facts.append(t(f"jobs.waits_{place.reason}", language, number=place.number, memory=memory))
     if job.state == "paused":
         facts.append(t("cards.paused_keeps", language))
     if job.attempt > 1:

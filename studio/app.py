@@ -6,7 +6,19 @@ import gradio as gr
 
 from engine.kit.messages import t
 from studio.handlers import access
-from studio.pages import data, earnings, indexes, knowledge, passages, publish, retrieval, review, train
+from studio.pages import (
+    data,
+    earnings,
+    indexes,
+    knowledge,
+    operator,
+    passages,
+    plan,
+    publish,
+    retrieval,
+    review,
+    train,
+)
 
 PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("", knowledge),
@@ -14,7 +26,9 @@ PAGES: tuple[tuple[str, ModuleType], ...] = (
     ("train", train),
     ("publish", publish),
     ("earnings", earnings),
+    ("plan", plan),
     ("review", review),
+    ("operator", operator),
     ("passages", passages),
     ("retrieval", retrieval),
     ("indexes", indexes),

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from apps import cards, shell
+from apps import shell
 from apps.pages import Group, Page
 from engine.accounts.schemas import Person
 from engine.jobs.schemas import ACTIVE, JobView
@@ -61,10 +61,9 @@ class JobBox(Group):
                 self.job_id: "",
                 self.timer: gr.update(active=False),
             }
-        title = access.job_title(job, self.language)
         return {
             self.job_id: job.id,
-            self.card: gr.update(value=cards.job_card(job, self.language, title), visible=True),
+            self.card: gr.update(value=job_handlers.card(job, self.language), visible=True),
             self.pause: gr.update(visible=job.state in ("queued", "running")),
             self.resume: gr.update(visible=job.state in ("paused", "failed")),
             self.cancel: gr.update(visible=job.state in ("queued", "running", "pausing", "paused")),

@@ -5,10 +5,12 @@ from engine.accounts.schemas import Person
 from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
-PATHS = ("", "data", "train", "publish", "earnings", "review")
+PATHS = ("", "data", "train", "publish", "earnings", "plan", "review", "operator")
 UNDER = {"passages": "", "retrieval": "", "indexes": ""}
 """Pages without a tab of their own, and the page whose tab is marked on them."""
-NAMES = dict(zip(PATHS, ("knowledge", "data", "train", "publish", "earnings", "review"), strict=True))
+NAMES = {path: path or "knowledge" for path in PATHS}
+ROLES = {"review": "reviewer", "operator": "operator"}
+"""Who a page is for, where that is not the developer."""
 
 
 def address(language: str, path: str = "", **query: str) -> str:
@@ -28,7 +30,7 @@ def tabs(person: Person | None, language: str, here: str) -> list[tuple[str, str
 
 
 def _role_of(path: str) -> str:
-    return "reviewer" if path == "review" else "developer"
+    return ROLES.get(path, "developer")
 
 
 def refusal(role: str, language: str) -> str:

@@ -1,9 +1,11 @@
-"""Pausing, resuming and cancelling a job of one's own tenant."""
+"""Showing, pausing, resuming and cancelling a job of one's own tenant."""
 
+from apps import cards
 from engine.accounts.schemas import Person
-from engine.flows import prepare_knowledge
+from engine.flows import prepare_knowledge, schedule_jobs
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
+from studio.handlers import access
 
 CHANGES = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}
 
@@ -11,3 +13,9 @@ CHANGES = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}
 def change(person: Person, job_id: str, what: str) -> JobView:
     """Pause, resume or cancel. Raises NotFound for another tenant's job, Conflict in a wrong state."""
     return prepare_knowledge.change_job(person, job_id, CHANGES[what])
+
+
+def card(job: JobView, language: str) -> str:
+    """Return the card of a job, with its place in line while it waits."""
+    place = schedule_jobs.place(job) if job.state == "queued" else None
+    return cards.job_card(job, language, access.job_title(job, language), place)

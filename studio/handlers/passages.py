@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from apps import cards
 from engine.accounts.schemas import Person
 from engine.flows import edit_chunks
 from engine.flows import prepare_knowledge as flow
-from engine.jobs.schemas import JobView
 from engine.kit.errors import NotFound
 from engine.kit.messages import t
 from engine.knowledge.schemas import ChunkView
-from studio.handlers import access
+from studio.handlers import jobs
 from studio.views import passages as views
 from studio.views.passages import Where
 
@@ -67,13 +65,9 @@ def detail(person: Person, asked: Where, language: str) -> Detail:
         text=found.chunk.text,
         edited=found.chunk.edited,
         enabled=found.chunk.enabled,
-        job=_card(job, language) if job and (moving or job.state == "failed") else "",
+        job=jobs.card(job, language) if job and (moving or job.state == "failed") else "",
         moving=moving,
     )
-
-
-def _card(job: JobView, language: str) -> str:
-    return cards.job_card(job, language, access.job_title(job, language))
 
 
 def save(person: Person, asked: Where, text: str, language: str) -> str:

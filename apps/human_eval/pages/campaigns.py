@@ -10,6 +10,7 @@ from apps.human_eval.pages.frame import EvalPage
 from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
+from engine.flows import schedule_jobs
 from engine.flows.judge_by_hand import MOST_JUDGEMENTS
 from engine.jobs.schemas import ACTIVE, JobView
 from engine.kit.errors import EngineError
@@ -118,7 +119,8 @@ class CampaignsPage(EvalPage):
 
     def _card(self, slot: dict[str, Any], job: JobView | None) -> dict[Any, Any]:
         title = self.t("gathering", title=job.title) if job else ""
-        card = cards.job_card(job, self.language, title) if job else ""
+        place = schedule_jobs.place(job) if job and job.state == "queued" else None
+        card = cards.job_card(job, self.language, title, place) if job else ""
         return {
             slot["job"]: job.id if job else "",
             slot["whole"]: gr.update(visible=bool(job)),
