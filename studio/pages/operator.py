@@ -34,7 +34,8 @@ class OperatorPage(StudioPage):
             self.urgent_place = self.part(place)
             job = gr.Dropdown(label=self.t("urgent_job"), info=self.t("urgent_info"), choices=[])
             self.urgent = self.part(Form(self.language, job=job))
-            self.hurry = self.part(gr.Button(self.t("do_hurry"), size="md"))
+            with gr.Row(elem_classes="mbe-row"):
+                self.hurry = self.part(gr.Button(self.t("do_hurry"), size="md"))
         gr.HTML(f"<h2>{self.t('tenants')}</h2>")
         self.tenants = self.part(gr.HTML())
         with gr.Column(elem_classes="mbe-panel"):
@@ -42,7 +43,8 @@ class OperatorPage(StudioPage):
                 tenant = gr.Dropdown(label=self.t("tenant"), choices=[])
                 plan = gr.Dropdown(label=self.t("plan_name"), choices=[])
             self.plan = self.part(Form(self.language, tenant=tenant, plan=plan))
-            self.change = self.part(gr.Button(self.t("do_change_plan"), size="md"))
+            with gr.Row(elem_classes="mbe-row"):
+                self.change = self.part(gr.Button(self.t("do_change_plan"), size="md"))
         self.timer = self.part(gr.Timer(2 * TICK_SECONDS, active=False))
 
     def wire(self, blocks: gr.Blocks) -> None:

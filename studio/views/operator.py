@@ -83,12 +83,12 @@ def waiting(found: Sequence[Waiting], language: str) -> str:
         return cards.empty(t("studio.nothing_waits", language))
     headers = [
         t(f"studio.{key}", language)
-        for key in ("place", "job", "tenant", "queue_name", "score", "waits_for", "since")
+        for key in ("job", "place", "tenant", "queue_name", "score", "waits_for", "since")
     ]
     rows: list[list[cards.Cell]] = [
         [
-            each.place.number,
             access.job_title(each.job, language),
+            each.place.number,
             f"{each.tenant.name} ({each.tenant.plan})",
             t(f"studio.queue_{each.job.queue}", language),
             each.place.score,

@@ -60,7 +60,17 @@ def _count(number: float) -> str:
 def _plans(mine: Plan, language: str) -> str:
     headers = [
         t(f"studio.plan_{name}", language)
-        for name in ("name", "training", "indexing", "uploads", "storage", "bases", "models", "cpu", "gpu")
+        for name in (
+            "name",
+            "training",
+            "indexing",
+            "uploads",
+            "storage",
+            "bases",
+            "models",
+            "cpu_short",
+            "gpu_short",
+        )
     ]
     rows: list[list[cards.Cell]] = [
         [
