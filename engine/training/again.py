@@ -76,7 +76,12 @@ def changed_surroundings(
 
     here = surroundings()
     now = {**here.versions, "device": here.device, "precision": here.precision, "threads": str(here.threads)}
-    then = {**versions, "device": device, "precision": precision, "threads": threads and str(threads)}
+    then = {
+        **versions,
+        "device": device,
+        "precision": precision,
+        "threads": str(threads) if threads else None,
+    }
     return [
         (name, value, now.get(name, "–"))
         for name, value in then.items()

@@ -29,7 +29,7 @@ svg text.two{fill:var(--two);stroke:none}
 """
 """The colours are those of the pages; a file that is sent around cannot ask the product for them."""
 
-_MARKS = re.compile(r"([\\`*_\[\]|~#])")
+_MARKS = re.compile(r"([\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])|^[#+-])")
 
 
 @dataclass(frozen=True, kw_only=True)

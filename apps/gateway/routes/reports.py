@@ -42,7 +42,6 @@ def _file(document: Document) -> Response:
     headers = {
         "Content-Disposition": f'attachment; filename="{document.name}"',
         "Content-Security-Policy": POLICY,
-        "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-store",
     }
     return Response(document.text, media_type=f"{document.media}; charset=utf-8", headers=headers)
