@@ -23,10 +23,10 @@ from engine.training import registry as registries
 from engine.training import service as training
 from engine.training.card import model_card
 from engine.training.layout import as_html, as_markdown
-from engine.training.recipe import EpochChoice
+from engine.training.recipe import RANGES, EpochChoice
 from engine.training.registry import RunRecord
 from engine.training.report import Evaluation, Told, sections
-from engine.training.schemas import RunView, TrainingResult
+from engine.training.schemas import Provenance, RunView
 
 REPORTS = ("html", "md")
 FIGURES = ("accuracy", "safety", "response_p50_ms", "response_p95_ms", "cases")
@@ -140,13 +140,10 @@ def _document(name: str, form: str, text: str) -> Document:
 
 
 def _record(uow: Session, run: RunView, job: JobView | None, expert: ExpertView | None) -> RunRecord:
-    result = TrainingResult.model_validate(job.result) if job and job.result else None
-    origin = result.provenance if result else None
+    result = (job.result if job else None) or {"loss": run.final_loss, "eval_loss": run.final_eval_loss}
+    origin = Provenance.model_validate(result["provenance"]) if result.get("provenance") else None
     data = _dataset(uow, run, job)
     seeds = {"training": run.recipe.get("seed"), "split": data.split_seed}
-    found = registries.ResultRecord(loss=run.final_loss, eval_loss=run.final_eval_loss)
-    if result:
-        found = registries.ResultRecord.model_validate(result.model_dump(exclude={"provenance"}))
     splits = {"train": origin.train, "held_out": origin.held_out} if origin else {}
     params = job.params if job else {}
     base = registries.BaseModelRecord(
@@ -165,14 +162,15 @@ def _record(uow: Session, run: RunView, job: JobView | None, expert: ExpertView 
         dataset=data.model_copy(update={"digest": origin.data if origin else None}),
         knowledge_bases=_bases(uow, run, params),
         preset=params.get("preset"),
-        recipe=run.recipe,
+        # The database does not keep the order of names.
+        recipe={name: run.recipe[name] for name in RANGES if name in run.recipe} | run.recipe,
         seeds={name: seed for name, seed in seeds.items() if seed is not None},
-        versions=origin.versions if origin else {},
+        versions=dict(sorted(origin.versions.items())) if origin else {},
         device=origin.device if origin else None,
         precision=origin.precision if origin else None,
         threads=origin.threads if origin else None,
         adapter=registries.AdapterRecord(prefix=run.adapter_prefix, files=origin.files if origin else {}),
-        results=found,
+        results=registries.ResultRecord.model_validate(result),
         metrics=_metrics(expert),
         statistics={name: found for name, found in splits.items() if found},
     )

@@ -50,6 +50,7 @@ def train_again(
     """Train on the rows in `paths` below `folder`, from the beginning. Raises as `run.train` does."""
     from engine.training.run import train
 
+    _quiet()
     identity = Identity(data=data_digest(*paths), recipe=recipe.digest(), base=base_digest(base))
     outcome = train(
         base=base,
@@ -63,6 +64,15 @@ def train_again(
     )
     assert outcome.adapter is not None, "nobody asks this training to stop"
     return Repetition(adapter=outcome.adapter, loss=outcome.loss, eval_loss=outcome.eval_loss)
+
+
+def _quiet() -> None:
+    """Let the libraries draw no bars of their own beside the one of whoever watches."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
 
 
 def changed_surroundings(

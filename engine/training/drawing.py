@@ -56,11 +56,11 @@ def curve_svg(points: Sequence[Point], language: str) -> str:
 
 
 def _round_up(value: float) -> float:
-    """Return the least of 1, 2, 5, 10 ... times a power of ten that is not below `value`."""
+    """Return the next value that four steps of an axis come to without odd digits."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(power * step for step in (1, 2, 3, 4, 5, 6, 8, 10) if power * step >= value)
+    return next(power * step for step in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10) if power * step >= value)
 
 
 def _x(step: float, last: int) -> float:

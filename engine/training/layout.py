@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from html import escape
 
 CSS = """
-:root{--ink:#14213D;--paper:#FBFBF8;--panel:#FFFFFF;--line:#E4E3DC;--muted:#6B7280;--one:#2F5DA8;--two:#7A5AA6;
+:root{--ink:#14213D;--paper:#FBFBF8;--panel:#FFFFFF;--line:#E4E3DC;--muted:#6B7280;--one:#2F5DA8;--two:#9F5F08;
 color-scheme:light dark}
 @media(prefers-color-scheme:dark){:root{--ink:#E8EAF0;--paper:#11151C;--panel:#1A202B;--line:#2B3340;
---muted:#9AA3B2;--one:#7FA6E6;--two:#B79BDD}}
+--muted:#9AA3B2;--one:#7FA6E6;--two:#D99A45}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);line-height:1.5;font-size:15px;
 font-family:system-ui,-apple-system,"Segoe UI","PingFang SC","Noto Sans SC","Microsoft YaHei",sans-serif}
@@ -19,8 +19,9 @@ p{margin:8px 0;overflow-wrap:anywhere}.muted{color:var(--muted)}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:10px;background:var(--panel);margin:12px 0}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:8px 14px;border-bottom:1px solid var(--line)}
-tr:last-child>*{border-bottom:0}th{font-weight:500;color:var(--muted)}td{overflow-wrap:anywhere;min-width:72px}
-.facts th{width:34%}svg{display:block;width:100%;height:auto;margin:8px 0}
+tr:last-child>*{border-bottom:0}th{font-weight:500;color:var(--muted)}td{overflow-wrap:break-word}
+.facts th{width:34%;min-width:110px}.facts th,.facts td{overflow-wrap:anywhere}
+.curve{overflow-x:auto}svg{display:block;width:100%;min-width:600px;height:auto;margin:8px 0}
 svg text{font-size:13px;fill:var(--muted)}
 svg .grid{stroke:var(--line)}svg .one{stroke:var(--one)}svg .two{stroke:var(--two)}
 svg path{fill:none;stroke-width:2}svg text.one{fill:var(--one);stroke:none}
@@ -64,7 +65,8 @@ def as_html(title: str, language: str, sections: Sequence[Section]) -> str:
 def _html_section(section: Section) -> str:
     heading = f"<h2>{escape(section.heading)}</h2>" if section.heading else ""
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
-    return heading + sentences + section.drawing + "".join(_html_table(table) for table in section.tables)
+    drawing = f'<div class="curve">{section.drawing}</div>' if section.drawing else ""
+    return heading + sentences + drawing + "".join(_html_table(table) for table in section.tables)
 
 
 def _html_table(table: Table) -> str:

@@ -26,7 +26,7 @@ CSS = """
 .mbe-page .mbe-files a{border:1px solid var(--line);border-radius:8px;padding:4px 12px;color:var(--primary);
  text-decoration:none;white-space:nowrap;font-weight:500}
 .mbe-page .mbe-files a:hover{border-color:var(--primary)}
-.mbe-page p.mbe-files a{margin-left:4px;padding:2px 8px}
+.mbe-page p.mbe-files{margin-top:12px} .mbe-page p.mbe-files a{margin-left:4px;padding:2px 8px}
 @media(max-width:600px){.mbe-page dl.mbe-files{grid-template-columns:1fr;gap:6px}
  .mbe-files dd{justify-content:flex-start;margin-bottom:8px}}
 """

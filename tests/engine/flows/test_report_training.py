@@ -86,6 +86,7 @@ def test_an_entry_comes_back_with_the_recipe_that_was_trained(dana: Person, data
     for form in registry.FORMATS:
         (entry,) = registry.parse(report_training.registry(dana, job.id, form).text)
         assert entry == report_training.record(dana, expert_id)
+        assert list(entry.recipe) == list(LoraRecipe().to_dict())
         recipe = LoraRecipe.preset("quick", entry.dataset.train_rows or 0, entry.base_model.parameters or 0)
         assert entry.lora() == recipe.changed({"rank": 4, "learning_rate": 1e-5})
         assert (entry.name, entry.preset, entry.access_point) == ("shop-helper", "quick", None)

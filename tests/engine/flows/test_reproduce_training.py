@@ -64,6 +64,12 @@ def test_a_training_done_again_gives_the_same_weights_until_data_or_base_change(
     assert "same (largest difference 0.0)" in found.words("en")[-1]
     assert publish_expert.mine(dana) == [expert] and len(train_expert.runs(dana)) == 1
 
+    elsewhere = record.model_copy(update={"run_id": "run_none", "versions": {"torch": "1.0"}})
+    found = again(dana, elsewhere, tmp_path / "elsewhere")
+    assert (found.largest, found.same_file, found.same) == (None, True, True)
+    assert [what for what, _, _ in found.changed] == ["torch"]
+    assert any("torch was 1.0" in line for line in found.words("en"))
+
     # From the exported file, by the command, after the same rows were imported again.
     path = tmp_path / "shelves.yaml"
     path.write_text(report_training.registry(dana, job.id, "yaml").text, "utf-8")
