@@ -1,6 +1,7 @@
 """The model card of an expert: the `README.md` that goes with its adapter, in Hugging Face's format."""
 
 import re
+from dataclasses import replace
 
 from engine.kit.messages import t
 from engine.training.layout import as_markdown, markdown_of
@@ -15,7 +16,9 @@ def model_card(told: Told, language: str) -> str:
     # Imported here: the hub's client is slow to import and few requests need it.
     from huggingface_hub import ModelCard
 
-    first, *rest = sections(told, language)
+    # A card is made to be shown: the questions that went wrong are rows of somebody's data.
+    shown = replace(told.evaluation, failures=()) if told.evaluation else None
+    first, *rest = sections(replace(told, evaluation=shown), language)
     parts = [
         f"---\n{_metadata(told.record)}\n---\n",
         as_markdown(told.record.title, [first]),

@@ -75,7 +75,7 @@ def _overview(told: Told, language: str) -> Section:
     parameters = record.base_model.parameters
     base = record.base_model.name
     if parameters:
-        base = t("report.base_sized", language, base=base, millions=f"{parameters / 1e6:,.1f}")
+        base = t("report.base_sized", language, base=base, weights=f"{parameters:,}")
     facts = _table(
         language,
         ("state", told.state),

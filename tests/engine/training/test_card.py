@@ -19,6 +19,7 @@ def test_a_card_has_metadata_that_the_hub_reads(language: str) -> None:
     measured = {found.metric_type: found.metric_value for found in card.data.eval_results}
     assert measured == {"loss": 0.75, "accuracy": 0.5}
     assert "PeftModel.from_pretrained" in card.text and "shop-helper" in card.text
+    assert "50%" in card.text and "Another place" not in card.text, "rows of the data are in the card"
     assert card.text.count("\n# ") + card.text.startswith("# ") == 1
 
 
