@@ -18,7 +18,7 @@ from apps.asgi import BodyLimit, Trace
 from apps.faces import Faces
 from apps.frame import PLACES
 from apps.gateway import errors
-from apps.gateway.routes import uploads
+from apps.gateway.routes import reports, uploads
 from engine.kit import logs
 from engine.kit.errors import EngineError
 from engine.kit.process import supervised
@@ -56,16 +56,17 @@ def create_app() -> ASGIApp:
         return HTMLResponse(str(error.detail), error.status_code, error.headers)
 
     app.include_router(front.router)
-    app.mount("/api", upload_api())
+    app.mount("/api", page_api())
     faces = Faces(app)
     return Trace(BodyLimit(faces, limit=settings().upload_limit))
 
 
-def upload_api() -> FastAPI:
-    """Return the gateway's upload routes for the pages: one port to forward, one sign-in."""
+def page_api() -> FastAPI:
+    """Return the gateway's routes that pages send files to or offer files from: one port, one sign-in."""
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(api)
     api.include_router(uploads.router)
+    api.include_router(reports.router)
     return api
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from engine.kit.errors import EngineError
+from engine.kit.messages import pick_language
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -75,6 +76,52 @@ def upload(
                 failed = True
                 progress.update(task, note=str(error))
     sys.exit(failed)
+
+
+@app.command()
+def reproduce(
+    wish: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_EXPERT",
+            help="Id of a run or expert, its public name, or an exported .yaml/.json.",
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Which entry of a file with several: NAME or NAME:VERSION.")
+    ] = "",
+    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    key: Annotated[
+        str,
+        typer.Option(envvar="MBE_API_KEY", help="API key; without one, this machine's starter developer."),
+    ] = "",
+) -> None:
+    """Train again as recorded, beside the market, and say whether the weights are the same.
+
+    The exit status is 0 when they are, 1 when not.
+    """
+    import tempfile
+
+    from engine.demo.people import bars
+    from engine.flows import people, reproduce_training
+
+    console = Console(stderr=True)
+    language = pick_language(language)
+    try:
+        person = people.by_key(key) if key else people.continue_as("developer")[0]
+        record = reproduce_training.find(person, wish, model)
+        console.print(reproduce_training.begins(record, language), markup=False)
+        with tempfile.TemporaryDirectory(prefix="mbe-again-") as folder, bars(console) as progress:
+            task = progress.add_task(record.name, total=None, note="")
+
+            def seen(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            found = reproduce_training.reproduce(person, record, Path(folder), seen)
+    except EngineError as error:
+        sys.exit(error.message(language))
+    print("\n".join(found.words(language)))
+    sys.exit(not found.same)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.kit.settings import settings
 from engine.knowledge import service as knowledge
+from engine.knowledge.schemas import BaseView
 from engine.market import service as market
 from engine.training import service as training
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point, RunView
 
 TRAIN = "training.sft"
+KEPT_OF_DATASET = {"id", "name", "train_rows", "validation_rows", "seed", "validation_percent"}
 
 
 def start(
@@ -46,7 +48,8 @@ def start(
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-        recipe = _preset(preset, dataset.train_rows).changed(changes or {})
+        parameters = parameter_count(settings().base_model)
+        recipe = LoraRecipe.preset(preset, dataset.train_rows, parameters).changed(changes or {})
         run = training.create_run(
             uow,
             person_id=person.id,
@@ -58,7 +61,7 @@ def start(
             knowledge_base_ids=knowledge_base_ids,
             dataset_fingerprint=dataset.fingerprint,
         )
-        _require_bases(uow, knowledge_base_ids, person.tenant_id)
+        bases = _require_bases(uow, knowledge_base_ids, person.tenant_id)
         job = jobs.submit(
             uow,
             kind=TRAIN,
@@ -66,24 +69,31 @@ def start(
             tenant_id=person.tenant_id,
             title=run.name,
             subject_id=run.id,
-            params={"run_id": run.id, "tenant_id": person.tenant_id, "dataset_id": dataset_id},
+            params={
+                "run_id": run.id,
+                "tenant_id": person.tenant_id,
+                "dataset_id": dataset_id,
+                # Kept for the report: a run outlives its dataset, its bases and the preset's numbers.
+                "preset": preset,
+                "parameters": parameters,
+                "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
+                "bases": [{"id": base.id, "name": base.name} for base in bases],
+            },
             queue="training",
             resource="training",
         )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
 
 
-def _require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> None:
-    """Raise NotFound, naming the door's field, unless every base is the tenant's."""
+def _require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list[BaseView]:
+    """Return the bases. Raises NotFound, naming the door's field, unless every one is the tenant's."""
+    found = []
     for base_id in base_ids:
         try:
-            knowledge.get_base(uow, base_id, tenant_id)
+            found.append(knowledge.get_base(uow, base_id, tenant_id))
         except NotFound:
             raise NotFound("training.unknown_base", field="kb_ids", id=base_id[:40]) from None
-
-
-def _preset(name: str, rows: int) -> LoraRecipe:
-    return LoraRecipe.preset(name, rows=rows, parameters=parameter_count(settings().base_model))
+    return found
 
 
 def proposal(person: Person, dataset_id: str, preset: str) -> LoraRecipe:
@@ -91,22 +101,28 @@ def proposal(person: Person, dataset_id: str, preset: str) -> LoraRecipe:
     require(person, "developer")
     with unit_of_work() as uow:
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-    return _preset(preset, dataset.train_rows)
+    return LoraRecipe.preset(preset, dataset.train_rows, parameter_count(settings().base_model))
 
 
 def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
-    """Write the two splits of a run's dataset into `folder`, as the expert will read them when it serves.
+    """Write the two splits of a run's dataset into `folder`, as the expert will read them when it serves."""
+    with unit_of_work() as uow:
+        run = training.get_run(uow, run_id, tenant_id)
+    return write_rows(run.name, run.dataset_id, run.knowledge_base_ids, tenant_id, folder)
+
+
+def write_rows(
+    name: str, dataset_id: str, base_ids: Sequence[str], tenant_id: str, folder: Path
+) -> tuple[Path, Path]:
+    """Write the two splits of a dataset for the expert `name` into `folder` and return their paths.
 
     With knowledge bases, each conversation gets the passages that its last question finds in them: a
     model answers best from the layout that it was trained on.
     """
     with unit_of_work() as uow:
-        run = training.get_run(uow, run_id, tenant_id)
-        paths = datasets.materialise(uow, run.dataset_id, tenant_id, folder)
-    if run.knowledge_base_ids:
-        speaker = Speaker(
-            name=run.name, knowledge_base_ids=tuple(run.knowledge_base_ids), knowledge_tenant_id=tenant_id
-        )
+        paths = datasets.materialise(uow, dataset_id, tenant_id, folder)
+    if base_ids:
+        speaker = Speaker(name=name, knowledge_base_ids=tuple(base_ids), knowledge_tenant_id=tenant_id)
         for path in paths:
             _ground(path, speaker)
     return paths

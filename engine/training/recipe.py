@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from engine.kit.errors import BadInput
+from engine.kit.messages import t
 
 STARTER_PARAMETERS = 6_000_000
 TINY = 50_000_000
 LARGE = 13_000_000_000
+FEW_ROWS = 1000
+PRESETS = ("quick", "balanced", "thorough")
 
 RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
@@ -69,24 +72,14 @@ class LoraRecipe:
         real one forgets under such treatment: 2e-4 (1e-4 above 13 billion) and one to three passes.
         Raises BadInput for an unknown name.
         """
-        order = ("quick", "balanced", "thorough")
-        if name not in order:
-            raise BadInput(
-                "training.unknown_preset", field="preset", value=str(name)[:40], allowed=", ".join(order)
-            )
-        effort = order.index(name)
-        if parameters < TINY:
-            steps = (200, 500, 1000)[effort]
-            per_epoch = math.ceil(max(rows, 1) / 8)
-            epochs = min((40, 80, 160)[effort], max((1, 2, 3)[effort], round(steps / per_epoch)))
-            return cls(rank=32, alpha=64, learning_rate=8e-3, epochs=epochs)
-        rate = 1e-4 if parameters > LARGE else 2e-4
-        few_rows = 1 if rows < 1000 else 0
+        choice = EpochChoice.of(name, rows, parameters)
+        if choice.size == "tiny":
+            return cls(rank=32, alpha=64, learning_rate=8e-3, epochs=choice.epochs, batch_size=choice.batch)
         return cls(
-            learning_rate=rate,
-            epochs=(1, 2, 3)[effort] + few_rows,
+            learning_rate=1e-4 if choice.size == "large" else 2e-4,
+            epochs=choice.epochs,
             batch_size=4,
-            accumulation=4 if rows >= 200 else 1,
+            accumulation=choice.batch // 4,
             dropout=0.05,
         )
 
@@ -110,6 +103,73 @@ class LoraRecipe:
         """Return SHA-256 of everything that changes the result; how often it is saved does not."""
         kept = {name: value for name, value in self.to_dict().items() if not name.startswith("save_")}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochChoice:
+    """How many passes a preset takes over `rows`, and what that follows from.
+
+    `size` is the class of the base model: "tiny", "usual" or "large". A tiny one takes as many passes as
+    come nearest to `wanted` steps, from `least` to `most`; another one `least`, which is one more for few
+    rows. `batch` is the examples of one step, `per_epoch` the steps of one pass if each row has one answer.
+    """
+
+    preset: str
+    rows: int
+    size: str
+    batch: int
+    per_epoch: int
+    wanted: int
+    least: int
+    most: int
+    epochs: int
+
+    @classmethod
+    def of(cls, preset: str, rows: int, parameters: int) -> "EpochChoice":
+        """Return the choice of a preset. Raises BadInput for an unknown name."""
+        if preset not in PRESETS:
+            raise BadInput(
+                "training.unknown_preset", field="preset", value=str(preset)[:40], allowed=", ".join(PRESETS)
+            )
+        effort = PRESETS.index(preset)
+        if parameters < TINY:
+            size, batch, wanted = "tiny", 8, (200, 500, 1000)[effort]
+            least, most = (1, 2, 3)[effort], (40, 80, 160)[effort]
+        else:
+            size, batch, wanted = "large" if parameters > LARGE else "usual", 16 if rows >= 200 else 4, 0
+            least = most = effort + 1 + (rows < FEW_ROWS)
+        per_epoch = math.ceil(max(rows, 1) / batch)
+        return cls(
+            preset=preset,
+            rows=rows,
+            size=size,
+            batch=batch,
+            per_epoch=per_epoch,
+            wanted=wanted,
+            least=least,
+            most=most,
+            epochs=min(most, max(least, round(wanted / per_epoch))),
+        )
+
+    def reason(self, language: str) -> str:
+        """Return in words why it is this number of passes."""
+        facts = {
+            "preset": t(f"training.preset_{self.preset}", language),
+            "rows": f"{self.rows:,}",
+            "batch": self.batch,
+            "per_epoch": f"{self.per_epoch:,}",
+            "wanted": f"{self.wanted:,}",
+            "least": self.least,
+            "most": self.most,
+            "epochs": self.epochs,
+            "few": f"{FEW_ROWS:,}",
+        }
+        if self.size == "tiny":
+            near = round(self.wanted / self.per_epoch)
+            end = "most" if near > self.most else "least" if near < self.least else "nearest"
+            return t(f"training.why_tiny_{end}", language, **facts)
+        rows = "few" if self.rows < FEW_ROWS else "many"
+        return t(f"training.why_{self.size}_{rows}", language, **facts)
 
 
 def _number(name: str, value: Any, *, whole: bool) -> int | float:

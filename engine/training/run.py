@@ -2,8 +2,10 @@
 
 import json
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,6 +23,18 @@ from engine.training.schemas import Monitor
 from engine.training.trainer import AnswerTrainer
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+PARTS = ("mbe-studio", "torch", "transformers", "trl", "peft")
+"""The distributions whose versions decide what a training gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a training runs on; see `Provenance`."""
+
+    versions: dict[str, str]
+    device: str
+    precision: str
+    threads: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +98,24 @@ def train(
         seconds=round(callback.seconds, 2),
         tokens=callback.tokens,
     )
+
+
+def surroundings() -> Surroundings:
+    """Return what trainings of this process run on, as `train` has set it up."""
+    cuda = torch.cuda.is_available()
+    return Surroundings(
+        versions={"python": platform.python_version(), **{name: _version(name) for name in PARTS}},
+        device=torch.cuda.get_device_name() if cuda else "cpu",
+        precision="bfloat16" if cuda else "float32",
+        threads=torch.get_num_threads(),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "source"
 
 
 def load_examples(path: Path) -> list[dict[str, Any]]:

@@ -47,10 +47,62 @@ class RunView(BaseModel):
     finished_at: datetime | None
 
 
+class Spread(BaseModel):
+    """How a number is distributed over the rows; `p95` is reached or exceeded by one row in twenty."""
+
+    model_config = ConfigDict(frozen=True)
+
+    least: int
+    median: float
+    mean: float
+    p95: int
+    most: int
+
+
+class RowStatistics(BaseModel):
+    """The rows of one split as the model read them, with the passages that were put in front of them.
+
+    An answer is a turn of the assistant; each is one training example. `prompt` is the characters of a
+    row outside of its answers, `answer` those of one answer. `languages` counts rows by the language of
+    their last turn.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    answers: int
+    turns: Spread
+    prompt: Spread
+    answer: Spread
+    languages: dict[str, int]
+
+
+class Provenance(BaseModel):
+    """What a training was made of, written down while it was still there.
+
+    `base` and `data` are SHA-256 (see `base_digest`, `data_digest`), `files` maps the adapter's files to
+    theirs. `device` is "cpu" or the name of the accelerator, `precision` the type of the weights; with
+    `threads`, they decide in which order numbers are added.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    base: str
+    data: str
+    files: dict[str, str]
+    versions: dict[str, str]
+    device: str
+    precision: str
+    threads: int
+    train: RowStatistics
+    held_out: RowStatistics | None
+
+
 class TrainingResult(BaseModel):
     """What a finished training hands back; also the result of its job.
 
-    `loss` is the mean over the last epoch, `seconds` and `tokens` count all attempts together.
+    `loss` is the mean over the last epoch, `seconds` and `tokens` count all attempts together. Trainings
+    from before it was recorded have no `provenance`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +113,7 @@ class TrainingResult(BaseModel):
     eval_loss: float | None
     seconds: float
     tokens: int
+    provenance: Provenance | None = None
 
 
 class Monitor(Protocol):

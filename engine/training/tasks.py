@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +13,8 @@ from engine.kit.database import unit_of_work
 from engine.training import service
 from engine.training.checkpoints import CheckpointStore, Identity, base_digest, data_digest
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, RunView, TrainingResult
+from engine.training.schemas import Point, Provenance, RunView, TrainingResult
+from engine.training.statistics import row_statistics
 
 FLUSH_SECONDS = 1.0
 """Points are written together, at most this often."""
@@ -86,7 +88,7 @@ def make_train_job(
 
 def _train(ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path) -> TrainingResult:
     # torch is imported in the job's own process, not where the handler is registered.
-    from engine.training.run import train
+    from engine.training.run import surroundings, train
 
     recipe = LoraRecipe.from_dict(run.recipe)
     identity = Identity(data=data_digest(*paths), recipe=recipe.digest(), base=base_digest(base))
@@ -106,7 +108,15 @@ def _train(ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path) 
     if outcome.adapter is None or ctx.stop_requested() == "cancel":
         ctx.check_stop()
     assert outcome.adapter is not None, "a stopped training raises in check_stop"
-    blobs().upload_folder(adapter_prefix(run.id), outcome.adapter)
+    files = blobs().upload_folder(adapter_prefix(run.id), outcome.adapter)
+    provenance = Provenance(
+        base=identity.base,
+        data=identity.data,
+        files={info.key.rpartition("/")[2]: info.sha256 for info in files},
+        train=row_statistics(paths[0]),
+        held_out=row_statistics(paths[1]) if paths[1].stat().st_size else None,
+        **asdict(surroundings()),
+    )
     return TrainingResult(
         adapter_prefix=adapter_prefix(run.id),
         steps=outcome.steps,
@@ -114,6 +124,7 @@ def _train(ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path) 
         eval_loss=outcome.eval_loss,
         seconds=outcome.seconds,
         tokens=outcome.tokens,
+        provenance=provenance,
     )
 
 

@@ -12,6 +12,7 @@ from engine.training.service import MOST_BASES
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import train as handlers
+from studio.views import train as views
 
 
 def page(language: str) -> None:
@@ -23,6 +24,7 @@ class TrainPage(StudioPage):
     """Form, list and detail of training runs."""
 
     path = "train"
+    css = StudioPage.css + views.CSS
 
     def build(self) -> None:
         with gr.Column() as listing:

@@ -12,7 +12,24 @@ from apps.theme import FONTS, LIGHT, SERIES
 from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 from engine.market.schemas import ExpertView
+from engine.training.drawing import curve_words, lines
 from engine.training.schemas import Point, RunView
+
+FILES = "/api/admin/training"
+"""The gateway's routes of reports, as the front door serves them."""
+
+CSS = """
+.mbe-page dl.mbe-files{display:grid;grid-template-columns:1fr auto;gap:12px 24px;align-items:center;
+ margin:8px 0 0}
+.mbe-files dt{min-width:0;color:var(--ink)} .mbe-files dt span{display:block;font-size:14px}
+.mbe-files dd{margin:0;display:flex;gap:8px;flex-wrap:wrap;justify-content:flex-end}
+.mbe-page .mbe-files a{border:1px solid var(--line);border-radius:8px;padding:4px 12px;color:var(--primary);
+ text-decoration:none;white-space:nowrap;font-weight:500}
+.mbe-page .mbe-files a:hover{border-color:var(--primary)}
+.mbe-page p.mbe-files{margin-top:12px} .mbe-page p.mbe-files a{margin-left:4px;padding:2px 8px}
+@media(max-width:600px){.mbe-page dl.mbe-files{grid-template-columns:1fr;gap:6px}
+ .mbe-files dd{justify-content:flex-start;margin-bottom:8px}}
+"""
 
 TRAIN_COLOUR, HELD_OUT_COLOUR = SERIES[0], SERIES[4]
 
@@ -39,7 +56,8 @@ def runs(found: Sequence[tuple[RunView, JobView | None]], language: str) -> str:
         ]
         for run, job in found
     ]
-    return cards.table(headers, rows, t("studio.tab_train", language))
+    table = cards.table(headers, rows, t("studio.tab_train", language))
+    return table + (everything(language) if any(run.adapter_prefix for run, _ in found) else "")
 
 
 def _loss(value: float | None) -> str:
@@ -89,8 +107,7 @@ def head(run: RunView, dataset: str, language: str) -> str:
 
 def curve(points: Sequence[Point], finished: bool, language: str) -> go.Figure:
     """Return loss and held-out loss by step; the title says what they show."""
-    train = [(p.step, p.loss) for p in points if p.loss is not None]
-    held_out = [(p.step, p.eval_loss) for p in points if p.eval_loss is not None]
+    train, held_out = lines(points)
     figure = go.Figure()
     for values, key, colour, mode in (
         (train, "loss", TRAIN_COLOUR, "lines"),
@@ -99,7 +116,7 @@ def curve(points: Sequence[Point], finished: bool, language: str) -> go.Figure:
         if values:
             _draw(figure, values, t(f"studio.{key}", language), colour, mode)
     figure.update_layout(
-        title={"text": _message(train, held_out, finished, language), "x": 0, "font": {"size": 16}},
+        title={"text": curve_words(points, finished, language), "x": 0, "font": {"size": 16}},
         xaxis={
             "title": {"text": t("studio.axis_step", language), "font": {"size": 14}},
             "rangemode": "tozero",
@@ -145,23 +162,6 @@ def _draw(figure: go.Figure, values: Sequence[tuple[int, float]], name: str, col
     )
 
 
-def _message(
-    train: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]], finished: bool, language: str
-) -> str:
-    """Return what the curve says: a falling loss, or one that rises again on the held-out rows."""
-    if len(held_out) >= 3:
-        best = min(held_out, key=lambda value: value[1])
-        if held_out[-1][1] > best[1] * 1.1:
-            return t("studio.curve_overfits", language, step=best[0], best=f"{best[1]:.2f}")
-    values = held_out if len(held_out) >= 2 else train
-    if len(values) < 2:
-        return t("studio.curve_begins", language)
-    first, last = values[0][1], values[-1][1]
-    key = "studio.curve_falls" if last < first else "studio.curve_flat"
-    words = t(key, language, first=f"{first:.2f}", last=f"{last:.2f}", step=values[-1][0])
-    return words if finished else t("studio.curve_so_far", language, words=words)
-
-
 def result(run: RunView, job: JobView, expert: ExpertView | None, language: str) -> str:
     """Return what a finished run came to, and where to go next."""
     given = job.result or {}
@@ -173,9 +173,36 @@ def result(run: RunView, job: JobView, expert: ExpertView | None, language: str)
             (t("studio.time", language), cards.duration(float(given.get("seconds", 0.0)), language)),
         ]
     )
-    if expert is None:
-        return shown
-    return (
-        f'{shown}<a class="mbe-button" href="/{language}/studio/publish?expert={expert.id}">'
-        f"{t('studio.test_it', language)}</a>"
+    if expert:
+        shown += (
+            f'<a class="mbe-button" href="/{language}/studio/publish?expert={expert.id}">'
+            f"{t('studio.test_it', language)}</a>"
+        )
+    return shown + files(job, language)
+
+
+def files(job: JobView, language: str) -> str:
+    """Return links to what a finished run leaves behind: report, model card, registry entry."""
+    spoken = f"language={language}"
+    kinds = {
+        "report": (("HTML", f"format=html&{spoken}"), ("Markdown", f"format=md&{spoken}")),
+        "card": (("README.md", spoken),),
+        "registry": (("YAML", "format=yaml"), ("JSON", "format=json")),
+    }
+    shown = "".join(
+        f"<dt>{t(f'studio.file_{name}', language)}"
+        f'<span class="mbe-muted">{t(f"studio.file_{name}_why", language)}</span></dt>'
+        f"<dd>{_ways(f'{FILES}/{job.id}/{name}', ways)}</dd>"
+        for name, ways in kinds.items()
     )
+    return f'<h2>{t("studio.files", language)}</h2><dl class="mbe-card mbe-files">{shown}</dl>'
+
+
+def _ways(address: str, kinds: Sequence[tuple[str, str]]) -> str:
+    return "".join(f'<a href="{escape(f"{address}?{query}")}">{escape(kind)}</a>' for kind, query in kinds)
+
+
+def everything(language: str) -> str:
+    """Return links to the registry of all of the tenant's experts."""
+    ways = _ways(f"{FILES}/registry", (("YAML", "format=yaml"), ("JSON", "format=json")))
+    return f'<p class="mbe-files mbe-muted">{t("studio.whole_registry", language)} {ways}</p>'

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.accounts.schemas import Person
-from engine.flows import prepare_knowledge
+from engine.flows import prepare_knowledge, train_expert
+from engine.jobs.models import Job
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import service
@@ -99,6 +100,28 @@ def test_another_tenants_base_is_refused_at_its_field(dana: Person, other: Perso
     with pytest.raises(NotFound) as caught:
         train.start(dana, "Helper", dataset_id, [knowledge.create(dana, "Mine", "en"), theirs], "quick", {})
     assert caught.value.field == "kb_ids"
+
+
+def test_a_finished_run_offers_its_files(dana: Person, dataset_id: str) -> None:
+    run_id = train.start(dana, "Helper", dataset_id, [], "quick", {})
+    job = train.watch(dana, run_id, "zh").job
+    assert "/registry" not in train.listing(dana, "zh")
+    result = {"adapter_prefix": "a", "steps": 1, "loss": 1.0, "eval_loss": None, "seconds": 1.0, "tokens": 1}
+    with unit_of_work() as uow:
+        row = uow.get(Job, job.id)
+        assert row is not None
+        row.state, row.result = "succeeded", result
+        train_expert.finish(uow, job, result)
+    shown = train.watch(dana, run_id, "zh").result
+    for file in (
+        "report?format=html&amp;language=zh",
+        "report?format=md&amp;language=zh",
+        "card?language=zh",
+        "registry?format=yaml",
+        "registry?format=json",
+    ):
+        assert f'href="/api/admin/training/{job.id}/{file}"' in shown
+    assert 'href="/api/admin/training/registry?format=yaml"' in train.listing(dana, "zh")
 
 
 def points(*losses: float, held_out: tuple[float, ...] = ()) -> list[Point]:

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.training import service
+from engine.training.checkpoints import base_digest, data_digest
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point
 from engine.training.tasks import JobMonitor, make_train_job
@@ -45,7 +47,11 @@ def curve(run_id: str) -> list[Point]:
 
 @pytest.mark.model
 def test_pause_here_resume_elsewhere_and_read_the_curve_meanwhile(
-    run_id: str, job: Callable[[Any], dict[str, Any]], make_context: Callable[..., Any]
+    run_id: str,
+    job: Callable[[Any], dict[str, Any]],
+    make_context: Callable[..., Any],
+    tiny_base: Path,
+    row_files: tuple[Path, Path],
 ) -> None:
     params = {"run_id": run_id, "tenant_id": "t"}
     first = make_context(params, "here")
@@ -61,9 +67,16 @@ def test_pause_here_resume_elsewhere_and_read_the_curve_meanwhile(
     assert second.checkpoints[0] == {"step": 4}
     assert [point.step for point in curve(run_id)] == list(range(1, STEPS + 1))
     assert result["adapter_prefix"] == f"adapters/{run_id}" and result["steps"] == STEPS
-    assert set(result) == {"adapter_prefix", "steps", "loss", "eval_loss", "seconds", "tokens"}
+    fields = {"adapter_prefix", "steps", "loss", "eval_loss", "seconds", "tokens", "provenance"}
+    assert set(result) == fields
     names = [key.rsplit("/", 1)[1] for key in blobs().keys(f"adapters/{run_id}")]
     assert names == ["adapter_config.json", "adapter_model.safetensors"]
+    origin = result["provenance"]
+    stored = {name: blobs().read(f"adapters/{run_id}/{name}") for name in names}
+    assert origin["files"] == {name: hashlib.sha256(data).hexdigest() for name, data in stored.items()}
+    assert origin["base"] == base_digest(tiny_base) and origin["data"] == data_digest(*row_files)
+    assert set(origin["versions"]) == {"python", "mbe-studio", "torch", "transformers", "trl", "peft"}
+    assert (origin["train"]["rows"], origin["held_out"]["rows"]) == (20, 4)
     last = second.reports[-1]
     assert (last["done"], last["total"]) == (STEPS, STEPS) and last["metrics"]["loss"] > 0
 

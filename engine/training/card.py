@@ -1,0 +1,73 @@
+"""The model card of an expert: the `README.md` that goes with its adapter, in Hugging Face's format."""
+
+import re
+from dataclasses import replace
+
+from engine.kit.messages import t
+from engine.training.layout import as_markdown, markdown_of
+from engine.training.registry import RunRecord
+from engine.training.report import Told, sections
+
+_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+
+
+def model_card(told: Told, language: str) -> str:
+    """Return a model card: metadata as YAML, then the report in Markdown with how the adapter is used."""
+    # Imported here: the hub's client is slow to import and few requests need it.
+    from huggingface_hub import ModelCard
+
+    # A card is made to be shown: the questions that went wrong are rows of somebody's data.
+    shown = replace(told.evaluation, failures=()) if told.evaluation else None
+    first, *rest = sections(replace(told, evaluation=shown), language)
+    parts = [
+        f"---\n{_metadata(told.record)}\n---\n",
+        as_markdown(told.record.title, [first]),
+        _usage(told.record, language),
+        markdown_of(rest),
+    ]
+    return str(ModelCard("\n".join(parts)))
+
+
+def _metadata(record: RunRecord) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    spoken = record.statistics["train"].languages if "train" in record.statistics else {}
+    measured = {"loss": record.results.eval_loss, "accuracy": record.metrics.get("accuracy")}
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="held-out",
+            dataset_name=record.dataset.name or record.dataset.id,
+            metric_type=name,
+            metric_value=value,
+        )
+        for name, value in measured.items()
+        if value is not None
+    ]
+    # The hub refuses what can be no name of a model there; a folder of this machine is nobody's business.
+    base = record.base_model.name
+    data = ModelCardData(
+        base_model=base if _HUB_NAME.match(base) else None,
+        language=list(spoken) or None,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=["lora", "sft", "trl", "mbe-studio"],
+        model_name=record.name,
+        eval_results=results or None,
+    )
+    return str(data.to_yaml(original_order=None)).strip()
+
+
+def _usage(record: RunRecord, language: str) -> str:
+    code = (
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'base = "path/of/the/base-model"\n'
+        "tokenizer = AutoTokenizer.from_pretrained(base)\n"
+        'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/of/the/adapter")'
+    )
+    words = t("report.use_words", language)
+    called = ""
+    if record.access_point:
+        called = "\n\n" + t("report.use_api", language, model=record.name, address=record.access_point)
+    return f"## {t('report.use', language)}\n\n{words}\n\n```python\n{code}\n```{called}\n"
