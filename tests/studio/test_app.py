@@ -28,6 +28,7 @@ def test_tabs_show_what_a_person_can_use_and_the_page_that_is_open(dana: Person,
         "/en/studio/train",
         "/en/studio/publish",
         "/en/studio/earnings",
+        "/en/studio/plan",
     ]
     assert [href for href, _, here in access.tabs(rui, "zh", "review")] == ["/zh/studio/review"]
     assert ("/en/studio/data", "Data", True) in access.tabs(rui, "en", "data")
