@@ -1,7 +1,7 @@
 """Fine-tuning an expert: from a dataset to a model in the market's first state."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.flows import plan_limits
+from engine.flows.estimate_training import require_fit
 from engine.flows.speak import Speaker, prompt_for
 from engine.inference.base_model import parameter_count
 from engine.jobs import service as jobs
@@ -41,15 +42,17 @@ def start(
     """Submit a LoRA fine-tuning of the base model on a dataset.
 
     `preset` chooses a recipe by the size of the data; `changes` override single values of it. Raises
-    BadInput naming the value at fault, NotFound for another tenant's data or knowledge, and Forbidden when
-    the plan has no room for it.
+    BadInput naming the value at fault, also when no machine has the memory for it, NotFound for another
+    tenant's data or knowledge, and Forbidden when the plan has no room for it.
     """
     require(person, "developer")
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-        parameters = parameter_count(settings().base_model)
-        recipe = LoraRecipe.preset(preset, dataset.train_rows, parameters).changed(changes or {})
+    recipe = chosen(preset, dataset.train_rows, changes or {})
+    needs = require_fit(recipe)
+    with unit_of_work() as uow:
+        plan_limits.require_training(uow, person.tenant_id, device=needs.device)
         run = training.create_run(
             uow,
             person_id=person.id,
@@ -61,7 +64,7 @@ def start(
             knowledge_base_ids=knowledge_base_ids,
             dataset_fingerprint=dataset.fingerprint,
         )
-        bases = _require_bases(uow, knowledge_base_ids, person.tenant_id)
+        bases = require_bases(uow, knowledge_base_ids, person.tenant_id)
         job = jobs.submit(
             uow,
             kind=TRAIN,
@@ -75,17 +78,18 @@ def start(
                 "dataset_id": dataset_id,
                 # Kept for the report: a run outlives its dataset, its bases and the preset's numbers.
                 "preset": preset,
-                "parameters": parameters,
+                "parameters": parameter_count(settings().base_model),
                 "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
                 "bases": [{"id": base.id, "name": base.name} for base in bases],
             },
             queue="training",
             resource="training",
+            memory=needs.memory if needs.device else 0,
         )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
 
 
-def _require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list[BaseView]:
+def require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list[BaseView]:
     """Return the bases. Raises NotFound, naming the door's field, unless every one is the tenant's."""
     found = []
     for base_id in base_ids:
@@ -101,7 +105,12 @@ def proposal(person: Person, dataset_id: str, preset: str) -> LoraRecipe:
     require(person, "developer")
     with unit_of_work() as uow:
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-    return LoraRecipe.preset(preset, dataset.train_rows, parameter_count(settings().base_model))
+    return chosen(preset, dataset.train_rows)
+
+
+def chosen(preset: str, rows: int, changes: Mapping[str, Any] | None = None) -> LoraRecipe:
+    """Return the recipe of a preset for so many rows, with some values replaced. Raises BadInput."""
+    return LoraRecipe.preset(preset, rows, parameter_count(settings().base_model)).changed(changes or {})
 
 
 def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
@@ -121,11 +130,16 @@ def write_rows(
     """
     with unit_of_work() as uow:
         paths = datasets.materialise(uow, dataset_id, tenant_id, folder)
+    ground(paths, name, base_ids, tenant_id)
+    return paths
+
+
+def ground(paths: Sequence[Path], name: str, base_ids: Sequence[str], tenant_id: str) -> None:
+    """Put the passages that the expert `name` would be given into files of conversations, in place."""
     if base_ids:
         speaker = Speaker(name=name, knowledge_base_ids=tuple(base_ids), knowledge_tenant_id=tenant_id)
         for path in paths:
             _ground(path, speaker)
-    return paths
 
 
 def _ground(path: Path, speaker: Speaker) -> None:

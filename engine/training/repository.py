@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,20 @@ def points(uow: Session, run_id: str, after_step: int) -> Sequence[TrainingPoint
     """Return the points of a run behind a step, in order."""
     query = select(TrainingPoint).where(TrainingPoint.run_id == run_id, TrainingPoint.step > after_step)
     return uow.scalars(query.order_by(TrainingPoint.step)).all()
+
+
+def usual_speed(uow: Session, base_model: str, points: int) -> float | None:
+    """Return the median of the newest speeds (tokens a second) that were measured with a base model."""
+    newest = (
+        select(TrainingPoint.tokens_per_second)
+        .join(TrainingRun, TrainingRun.id == TrainingPoint.run_id)
+        .where(TrainingRun.base_model == base_model, TrainingPoint.tokens_per_second.is_not(None))
+        .order_by(TrainingRun.created_at.desc(), TrainingPoint.step.desc())
+        .limit(points)
+        .subquery()
+    )
+    median = func.percentile_cont(0.5).within_group(newest.c.tokens_per_second)
+    return uow.scalar(select(median))
 
 
 def drop_points(uow: Session, run_id: str, after_step: int) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +17,7 @@ from trl import SFTConfig
 from engine.kit.errors import BadInput
 from engine.training.callbacks import RunCallback
 from engine.training.checkpoints import CheckpointStore
+from engine.training.examples import load_examples
 from engine.training.recipe import TINY, LoraRecipe
 from engine.training.schemas import Monitor
 from engine.training.trainer import AnswerTrainer
@@ -116,19 +116,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "source"
-
-
-def load_examples(path: Path) -> list[dict[str, Any]]:
-    """Return one example per assistant turn: the conversation before it as prompt, the turn as completion."""
-    with path.open(encoding="utf-8") as lines:
-        return [example for line in lines for example in examples(json.loads(line)["messages"])]
-
-
-def examples(messages: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """Yield the training examples of one conversation."""
-    for place, message in enumerate(messages):
-        if message["role"] == "assistant":
-            yield {"prompt": messages[:place], "completion": [message]}
 
 
 def _trainer(

@@ -16,6 +16,7 @@ from engine.training.schemas import Point, RunView, TrainingResult
 
 KIND = "training.sft"
 NAME_LIMIT = 80
+SPEEDS = 200  # newest measurements that tell how fast trainings go
 MOST_BASES = 10
 
 
@@ -85,6 +86,14 @@ def points(uow: Session, run_id: str, tenant_id: str, after_step: int = -1) -> l
     """Return the curve of a run behind `after_step`; it grows while the run goes. Raises NotFound."""
     _run(uow, run_id, tenant_id)
     return [Point.model_validate(point) for point in repository.points(uow, run_id, after_step)]
+
+
+def usual_speed(uow: Session, base_model: str) -> float | None:
+    """Return how many tokens a second trainings of a base model have made here lately; None before the first.
+
+    All tenants' count: it tells of the machine.
+    """
+    return repository.usual_speed(uow, base_model, SPEEDS)
 
 
 def restart_curve(uow: Session, run_id: str, from_step: int) -> None:

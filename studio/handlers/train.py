@@ -7,12 +7,13 @@ import plotly.graph_objects as go
 
 from engine.accounts.schemas import Person
 from engine.datasets.schemas import DatasetView
-from engine.flows import import_dataset, prepare_knowledge, publish_expert
+from engine.flows import import_dataset, plan_limits, prepare_knowledge, preview_training, publish_expert
 from engine.flows import train_expert as flow
 from engine.jobs.schemas import JobView
 from engine.kit.errors import BadInput
 from engine.kit.messages import t
 from studio.handlers import bases
+from studio.views import preview as previews
 from studio.views import train as views
 
 PRESETS = ("quick", "balanced", "thorough")
@@ -75,6 +76,36 @@ def proposal(person: Person, dataset_id: str, preset: str, language: str) -> Pro
     rows = import_dataset.get(person, dataset_id).train_rows
     return Proposal(
         values={name: recipe[name] for name in ADVANCED}, words=views.proposal(recipe, rows, language)
+    )
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a training would be: words and figures, the lengths of its examples, and some of them."""
+
+    figures: str
+    lengths: go.Figure
+    examples: str
+
+
+def check(
+    person: Person, dataset_id: str, base_ids: list[str], preset: str, values: dict[str, Any], language: str
+) -> Check:
+    """Return what `start` would train with the same values. Raises what it raises."""
+    if not dataset_id:
+        raise BadInput("studio.choose_dataset", field="dataset")
+    found = preview_training.preview(
+        person,
+        dataset_id=dataset_id,
+        knowledge_base_ids=base_ids,
+        preset=preset,
+        changes={name: value for name, value in values.items() if value is not None},
+    )
+    use = plan_limits.mine(person)
+    return Check(
+        figures=previews.figures(found, use, language),
+        lengths=previews.lengths(found, language),
+        examples=previews.examples(found, language),
     )
 
 

@@ -12,6 +12,7 @@ from engine.training.service import MOST_BASES
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import train as handlers
+from studio.views import preview as previews
 from studio.views import train as views
 
 
@@ -24,7 +25,7 @@ class TrainPage(StudioPage):
     """Form, list and detail of training runs."""
 
     path = "train"
-    css = StudioPage.css + views.CSS
+    css = StudioPage.css + views.CSS + previews.CSS
 
     def build(self) -> None:
         with gr.Column() as listing:
@@ -75,12 +76,20 @@ class TrainPage(StudioPage):
         self.form = self.part(Form(self.language, **fields))
         with gr.Row(elem_classes="mbe-row"):
             self.start = gr.Button(self.t("start_training"), variant="primary", size="md")
+            self.look = gr.Button(self.t("check_first"), size="md")
+        with gr.Column(visible=False) as check:
+            self.check = self.part(check)
+            gr.HTML(f"<h2>{self.t('check_title')}</h2>")
+            self.figures = self.part(gr.HTML())
+            self.lengths = self.part(gr.Plot(show_label=False))
+            self.examples = self.part(gr.HTML())
 
     def wire(self, blocks: gr.Blocks) -> None:
         fields = self.form.fields
         for changed in (fields["dataset"].change, fields["preset"].change):
             self.on(changed, self.proposing, [fields["dataset"], fields["preset"]])
         self.leads(self.on(self.start.click, self.starting, self.form.inputs, busy=[self.start]))
+        self.on(self.look.click, self.checking, self.form.inputs[1:], busy=[self.look])
         self.connect(self.job, self.tick, self.run_id)
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
@@ -120,6 +129,35 @@ class TrainPage(StudioPage):
             return {self.words: ""}
         updates = {self.form.fields[name]: gr.update(value=value) for name, value in found.values.items()}
         return {self.words: found.words, **updates}
+
+    def checking(
+        self,
+        dataset_id: str | None,
+        base_ids: list[str] | None,
+        preset: str,
+        rank: float | None,
+        alpha: float | None,
+        learning_rate: float | None,
+        epochs: float | None,
+        batch_size: float | None,
+        max_length: float | None,
+        request: gr.Request,
+    ) -> dict[Any, Any]:
+        given = (rank, alpha, learning_rate, epochs, batch_size, max_length)
+        values = dict(zip(handlers.ADVANCED, given, strict=True))
+        try:
+            found = handlers.check(
+                person_of(request), dataset_id or "", base_ids or [], preset, values, self.language
+            )
+        except EngineError as error:
+            return {**self.form.refused(error), self.check: gr.update(visible=False)}
+        return {
+            **self.form.cleared(),
+            self.check: gr.update(visible=True),
+            self.figures: found.figures,
+            self.lengths: found.lengths,
+            self.examples: found.examples,
+        }
 
     def starting(
         self,

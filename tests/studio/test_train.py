@@ -34,6 +34,30 @@ def test_a_preset_proposes_numbers_that_fit_the_dataset(dana: Person, dataset_id
     assert f"{quick.values['epochs']} passes" in quick.words
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_data_is_shown_as_the_model_will_see_it(dana: Person, tmp_path: Path, language: str) -> None:
+    path = tmp_path / "talks.jsonl"
+    rows = [{"question": f"<script>Q{n}", "answer": f"<img>A{n}"} for n in range(40)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    dataset = data.import_file(dana, path, "Talks", "refuse")
+    found = train.check(dana, dataset, [], "quick", {"max_length": 200}, language)
+    assert found.examples.count('class="mbe-seen"') == 3 and "&lt;" in found.examples
+    assert "<script>" not in found.examples and "<img>" not in found.examples
+    assert "GB" in found.figures
+    assert len(found.lengths.data[0].x) > 30
+
+
+def test_a_check_names_what_is_cut_and_what_is_missing(dana: Person, dataset_id: str) -> None:
+    found = train.check(dana, dataset_id, [], "quick", {"max_length": 32, "epochs": None}, "en")
+    assert "examples" in found.figures
+    with pytest.raises(BadInput) as refused:
+        train.check(dana, "", [], "quick", {}, "en")
+    assert refused.value.field == "dataset"
+    with pytest.raises(BadInput) as refused:
+        train.check(dana, dataset_id, [], "quick", {"rank": 0}, "en")
+    assert refused.value.field == "rank"
+
+
 def test_a_training_starts_and_can_be_watched_and_paused(dana: Person, dataset_id: str) -> None:
     assert train.choices(dana, "en").datasets[0][1] == dataset_id
     run_id = train.start(dana, "Helper", dataset_id, [], "quick", {"rank": 4, "alpha": None})

@@ -1,11 +1,13 @@
 """Starting, watching and steering a fine-tuning."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
+from engine.flows import preview_training as previews
 from engine.flows import train_expert as flow
 from engine.flows.prepare_knowledge import change_job
 from engine.jobs import service as jobs
@@ -14,17 +16,35 @@ from engine.jobs.schemas import JobView
 router = APIRouter(prefix="/admin/training", tags=["training"])
 
 
-class NewTraining(BaseModel):
+class Wanted(BaseModel):
     """What to train on, what it may quote, and how. `recipe` overrides single values of the preset."""
 
     # A misspelled name would train for hours without its knowledge.
     model_config = ConfigDict(extra="forbid")
 
-    name: str
     dataset_id: str
     kb_ids: list[str] = Field(default_factory=list)
     preset: str = "balanced"
     recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class NewTraining(Wanted):
+    """The same, with the name that the expert gets."""
+
+    name: str
+
+
+@router.post("/preview")
+def preview(given: Wanted, caller: Caller) -> dict[str, object]:
+    """Say what `start` would train with the same values: tokens, what is cut, memory, time."""
+    found = previews.preview(
+        caller,
+        dataset_id=given.dataset_id,
+        knowledge_base_ids=given.kb_ids,
+        preset=given.preset,
+        changes=given.recipe,
+    )
+    return {**asdict(found), "fits": found.estimate.fits}
 
 
 @router.post("/start", status_code=202)

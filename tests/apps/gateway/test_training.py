@@ -78,3 +78,17 @@ def test_a_field_that_is_none_is_refused_instead_of_training_without_it(
 ) -> None:
     answer = gateway(developer).post("/admin/training/start", json={**body, "kb_id": "kb_1"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "kb_id")
+
+
+def test_a_preview_says_what_would_be_trained_and_starts_nothing(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    wanted = {"dataset_id": body["dataset_id"], "recipe": {"epochs": 2}}
+    found = client.post("/admin/training/preview", json=wanted).json()
+    assert found["fits"] and found["recipe"]["epochs"] == 2 and found["estimate"]["memory"] > 2**30
+    assert any(piece["learnt"] for piece in found["shown"][0]["pieces"])
+    assert client.get("/api/jobs/none").status_code == 404
+    other = gateway(make_person("other@example.com", "developer"))
+    assert other.post("/admin/training/preview", json=wanted).status_code == 404
+    assert client.post("/admin/training/preview", json={**wanted, "name": "x"}).status_code == 400

@@ -220,7 +220,7 @@ def test_rows_that_do_not_fit_are_refused_in_words(bench: Bench, tmp_path: Path)
 
 
 def test_each_assistant_turn_is_an_example() -> None:
-    from engine.training.run import examples
+    from engine.training.examples import examples
 
     turns = [{"role": role, "content": str(n)} for n, role in enumerate(["user", "assistant"] * 2)]
     assert list(examples(turns)) == [

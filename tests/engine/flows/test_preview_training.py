@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.accounts.schemas import Person
+from engine.flows import estimate_training, import_dataset, preview_training, train_expert
+from engine.jobs import machines
+from engine.jobs.schemas import FoundDevice
+from engine.kit.database import unit_of_work
+from engine.kit.errors import BadInput, NotFound
+from tests.support import make_person
+
+GB = 2**30
+
+
+@pytest.fixture
+def dana(db: str) -> Person:
+    return make_person("dana@example.com", "developer")
+
+
+@pytest.fixture
+def dataset_id(dana: Person, tmp_path: Path) -> str:
+    path = tmp_path / "talks.jsonl"
+    rows = [{"question": f"Question {n}?", "answer": f"Answer {n}. " * (1 + 9 * (n == 7))} for n in range(40)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    with path.open("rb") as source:
+        return import_dataset.import_file(dana, name="Talks", filename="talks.jsonl", source=source).id
+
+
+def test_the_preview_counts_what_start_would_train(dana: Person, dataset_id: str) -> None:
+    found = preview_training.preview(dana, dataset_id=dataset_id, preset="quick", changes={"epochs": 3})
+    assert found.recipe.epochs == 3 and found.rows == len(found.lengths)
+    assert found.tokens == sum(found.lengths) * 3
+    assert (found.cut, found.empty) == (0, 0)
+    assert found.shown[0].length == max(found.lengths) and len(found.shown) == 3
+    assert found.estimate.fits and not found.estimate.device and found.estimate.seconds
+
+
+def test_short_limits_show_what_is_lost(dana: Person, dataset_id: str) -> None:
+    found = preview_training.preview(dana, dataset_id=dataset_id, changes={"max_length": 32})
+    assert found.cut >= 1
+
+
+def test_a_training_that_cannot_fit_is_refused_with_what_would(
+    dana: Person, dataset_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"batch_size": 256, "max_length": 8192}
+    monkeypatch.setattr(estimate_training, "LARGEST_SHARE", 0.2)
+    with pytest.raises(BadInput) as refused:
+        train_expert.start(dana, name="Big", dataset_id=dataset_id, changes=changes)
+    facts: dict[str, Any] = refused.value.facts
+    assert refused.value.field == "batch_size" and facts["batch_size"] < 256
+    fits = {"batch_size": facts["batch_size"], "max_length": facts.get("max_length", 8192)}
+    _, job = train_expert.start(dana, name="Big", dataset_id=dataset_id, changes=fits)
+    assert job.memory == 0
+    found = preview_training.preview(dana, dataset_id=dataset_id, changes=changes)
+    assert not found.estimate.fits and found.estimate.fitting
+    monkeypatch.setattr(estimate_training, "LARGEST_SHARE", 0.001)
+    with pytest.raises(BadInput, match="whatever the recipe"):
+        train_expert.start(dana, name="Big", dataset_id=dataset_id)
+
+
+def test_where_there_is_a_device_a_training_asks_for_its_memory(dana: Person, dataset_id: str) -> None:
+    with unit_of_work() as uow:
+        machines.register(uow, "gpu", 2, [FoundDevice(number=0, name="Card", memory=24 * GB)])
+    _, job = train_expert.start(dana, name="Helper", dataset_id=dataset_id)
+    assert GB < job.memory < 24 * GB and job.resource == "training"
+    found = preview_training.preview(dana, dataset_id=dataset_id)
+    assert found.estimate.device and found.estimate.limit == 24 * GB and found.estimate.seconds is None
+
+
+def test_others_data_is_not_previewed(dana: Person, dataset_id: str) -> None:
+    other = make_person("other@example.com", "developer")
+    with pytest.raises(NotFound):
+        preview_training.preview(other, dataset_id=dataset_id)
+    with pytest.raises(NotFound):
+        preview_training.preview(dana, dataset_id=dataset_id, knowledge_base_ids=["kb_none"])
