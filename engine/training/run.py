@@ -18,6 +18,7 @@ from engine.kit.errors import BadInput
 from engine.training.callbacks import RunCallback
 from engine.training.checkpoints import CheckpointStore
 from engine.training.examples import load_examples
+from engine.training.failures import explained
 from engine.training.recipe import TINY, LoraRecipe
 from engine.training.schemas import Monitor
 from engine.training.trainer import AnswerTrainer
@@ -71,7 +72,8 @@ def train(
     counts only the tokens of that turn. Trains in bfloat16 on a CUDA device, else in float32 on the CPU.
     No code from the base model's folder is run.
 
-    Raises BadInput when no row fits into `recipe.max_length`, Diverged when the loss is not a number.
+    Raises BadInput when no row fits into `recipe.max_length`, Diverged when the loss is not a number,
+    OutOfMemory, and DiskFull.
     """
     newest = store.newest()
     monitor.resumed(newest.step if newest else 0)
@@ -86,7 +88,8 @@ def train(
         kept_step=newest.step if newest else 0,
     )
     trainer = _trainer(base, recipe, store.folder, train_rows, validation_rows, callback)
-    trainer.train(resume_from_checkpoint=str(store.local(newest.step)) if newest else False)
+    with explained(recipe, store.folder, lambda: callback.kept_step):
+        trainer.train(resume_from_checkpoint=str(store.local(newest.step)) if newest else False)
     history = trainer.state.log_history
     steps = trainer.state.global_step
     return Outcome(

@@ -219,6 +219,48 @@ def test_rows_that_do_not_fit_are_refused_in_words(bench: Bench, tmp_path: Path)
     assert caught.value.key == "training.no_rows"
 
 
+def test_a_full_disk_says_so_keeps_the_last_checkpoint_and_costs_nothing(
+    bench: Bench, whole: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.training import checkpoints
+    from engine.training.failures import DiskFull
+
+    write = checkpoints._write_by_rename
+
+    def write_until_full(path: Path, text: bytes) -> None:
+        if path.parent.name == "checkpoint-6":
+            Path("/dev/full").write_bytes(text)
+        write(path, text)
+
+    monkeypatch.setattr(checkpoints, "_write_by_rename", write_until_full)
+    with pytest.raises(DiskFull) as caught:
+        bench.train("here")
+    assert caught.value.facts["kept"] == 4 and bench.store("here").newest().step == 4
+    monkeypatch.undo()
+    outcome, watcher = bench.train("here")
+    assert watcher.begun == 4 and difference(outcome.adapter, whole[0].adapter) == 0.0
+
+
+def test_a_lack_of_memory_says_what_to_change(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from engine.training.failures import OutOfMemory
+    from engine.training.trainer import AnswerTrainer
+
+    step = AnswerTrainer.training_step
+
+    def greedy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == 3:
+            torch.empty(10**15)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(AnswerTrainer, "training_step", greedy)
+    with pytest.raises(OutOfMemory) as caught:
+        bench.train("here")
+    assert caught.value.field == "batch_size" and caught.value.facts["kept"] == 2
+    assert "smaller than" in caught.value.message("en") and bench.store("here").newest().step == 2
+
+
 def test_each_assistant_turn_is_an_example() -> None:
     from engine.training.examples import examples
 
