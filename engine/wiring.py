@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from engine.analytics import export
 from engine.billing import service as billing
-from engine.flows import edit_chunks, judge_by_hand, prepare_knowledge, test_expert, train_expert
+from engine.flows import (
+    edit_chunks,
+    judge_by_hand,
+    prepare_knowledge,
+    prove_serving,
+    test_expert,
+    train_expert,
+)
 from engine.inference.base_model import resolve
 from engine.jobs import registry
 from engine.kit.clock import now
@@ -26,7 +33,7 @@ def register_jobs() -> None:
     registry.register(prepare_knowledge.RESTORE, knowledge_tasks.restore_job)
     registry.register(
         train_expert.TRAIN,
-        training_tasks.make_train_job(train_expert.data_source, resolve),
+        training_tasks.make_train_job(train_expert.data_source, resolve, prove_serving.prove),
         on_success=train_expert.finish,
     )
     registry.register(test_expert.TEST, test_expert.run_job, on_success=test_expert.finish)

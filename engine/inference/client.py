@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from engine.inference.errors import ModelMissing, PromptTooLong
-from engine.inference.schemas import Completion, Delta, Usage
+from engine.inference.schemas import Completion, Delta, TokenScore, Usage
 from engine.inference.sse import events
 from engine.kit.errors import EngineError, NotReady, UpstreamFailed
 from engine.kit.logs import logger
@@ -59,6 +59,8 @@ class ChatModel(Protocol):
     async def load_adapter(self, name: str, folder: Path) -> None: ...
 
     async def models(self) -> list[str]: ...
+
+    async def score(self, model: str, ids: Sequence[int]) -> list[TokenScore]: ...
 
     async def probe(self, model: str) -> bool: ...
 
@@ -138,6 +140,22 @@ class ModelClient:
                 usage=_usage(answer),
             )
         except (KeyError, IndexError, TypeError) as error:
+            raise UpstreamFailed("inference.odd_answer") from error
+
+    async def score(self, model: str, ids: Sequence[int]) -> list[TokenScore]:
+        """Return how likely the server finds each token after those before it; the first has no say.
+
+        Only vLLM tells. Raises UpstreamFailed when the answer has no such numbers.
+        """
+        body = {"model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 1}
+        answer = await self._json("/v1/completions", body, seconds=settings().request_timeout)
+        try:
+            found = answer["choices"][0]["prompt_logprobs"]
+            return [
+                _score(entry, one) if entry else TokenScore(logprob=0.0, rank=1, best=0.0)
+                for one, entry in zip(ids, found, strict=True)
+            ]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise UpstreamFailed("inference.odd_answer") from error
 
     async def probe(self, model: str, *, seconds: float = 20.0) -> bool:
@@ -277,6 +295,12 @@ def _body(
     }
     given = {name: value for name, value in wishes.items() if value is not None}
     return {"model": model, "messages": [dict(m) for m in messages], **given}
+
+
+def _score(entry: dict[str, Any], token: int) -> TokenScore:
+    own = entry[str(token)]
+    best = max(float(other["logprob"]) for other in entry.values())
+    return TokenScore(logprob=float(own["logprob"]), rank=int(own["rank"]), best=best)
 
 
 def _usage(data: dict[str, Any]) -> Usage | None:

@@ -5,7 +5,8 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from engine.inference.schemas import BASE, Completion, Delta, Usage
+from engine.inference.schemas import BASE, Completion, Delta, TokenScore, Usage
+from engine.kit.errors import UpstreamFailed
 from engine.kit.prompts import REFUSAL, Message, detect_language
 
 _PIECE = re.compile(r"\s*(?:[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+)")
@@ -74,6 +75,10 @@ class FakeModel:
     async def models(self) -> list[str]:
         """Return the base and every adapter loaded."""
         return [BASE, *sorted(self._adapters)]
+
+    async def score(self, model: str, ids: Sequence[int]) -> list[TokenScore]:
+        """Raise UpstreamFailed: it has no likelihoods."""
+        raise UpstreamFailed("inference.odd_answer")
 
     async def probe(self, model: str) -> bool:
         """Return True: there is nothing that could be down."""

@@ -11,7 +11,7 @@ from engine.inference.client import ChatModel, ModelClient
 from engine.inference.errors import ModelMissing
 from engine.inference.fake import FakeModel
 from engine.inference.launch import choose_backend
-from engine.inference.schemas import BASE, Delta
+from engine.inference.schemas import BASE, Delta, TokenScore
 from engine.kit.errors import NotReady
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
@@ -51,6 +51,18 @@ class ModelPool:
             await self.client.load_adapter(name, folder)
         self._known.add(name)
         return name
+
+    async def score(self, adapter_prefix: str, ids: Sequence[int]) -> list[TokenScore]:
+        """Return how likely an adapter finds each token; see ModelClient.score."""
+        for last_try in (False, True):
+            name = await self.ensure(adapter_prefix)
+            try:
+                return await self.client.score(name, ids)
+            except ModelMissing:
+                self._known.discard(name)
+                if last_try:
+                    raise
+        raise AssertionError("the second try returns or raises")
 
     async def open_stream(
         self,

@@ -17,6 +17,14 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
+class TokenScore(_Value):
+    """How likely a model finds a token: its log-probability in nats and rank, and the best one's."""
+
+    logprob: float
+    rank: int
+    best: float
+
+
 class Usage(_Value):
     """Tokens as the server counted them."""
 

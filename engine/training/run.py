@@ -19,8 +19,9 @@ from engine.training.callbacks import RunCallback
 from engine.training.checkpoints import CheckpointStore
 from engine.training.examples import load_examples
 from engine.training.failures import explained
+from engine.training.probes import probes
 from engine.training.recipe import TINY, LoraRecipe
-from engine.training.schemas import Monitor
+from engine.training.schemas import Monitor, Probe
 from engine.training.trainer import AnswerTrainer
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -43,7 +44,8 @@ class Outcome:
     """What one attempt at a training gave.
 
     `adapter` is a folder with exactly ADAPTER_FILES, or None when the attempt was stopped. `loss` is the
-    mean over the last epoch, `seconds` and `tokens` count all attempts together.
+    mean over the last epoch, `seconds` and `tokens` count all attempts together. `probes` are what
+    the trained model answers, none when stopped.
     """
 
     adapter: Path | None
@@ -53,6 +55,7 @@ class Outcome:
     eval_loss: float | None
     seconds: float
     tokens: int
+    probes: list[Probe]
 
 
 def train(
@@ -100,6 +103,9 @@ def train(
         eval_loss=next((entry["eval_loss"] for entry in reversed(history) if "eval_loss" in entry), None),
         seconds=round(callback.seconds, 2),
         tokens=callback.tokens,
+        probes=[]
+        if callback.stopped
+        else probes(trainer.model, trainer.processing_class, validation_rows or train_rows),
     )
 
 

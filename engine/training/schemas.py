@@ -98,11 +98,39 @@ class Provenance(BaseModel):
     held_out: RowStatistics | None
 
 
+class Probe(BaseModel):
+    """A prompt and the trained model's greedy answer as token ids; the answer begins at `start`.
+
+    `logprobs` are the log-probabilities (nats) of the answer's tokens.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: list[int]
+    start: int
+    logprobs: list[float]
+
+
+class Serving(BaseModel):
+    """How what is served compares with what was trained, over `tokens` tokens of greedy answers.
+
+    `others` counts those that the served model would choose differently, `largest` is the largest
+    difference of a log-probability in nats.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["same", "differs", "unchecked"]
+    tokens: int = 0
+    others: int = 0
+    largest: float = 0.0
+
+
 class TrainingResult(BaseModel):
     """What a finished training hands back; also the result of its job.
 
     `loss` is the mean over the last epoch, `seconds` and `tokens` count all attempts together. Trainings
-    from before it was recorded have no `provenance`.
+    from before it was recorded have no `provenance` and no `serving`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -114,6 +142,7 @@ class TrainingResult(BaseModel):
     seconds: float
     tokens: int
     provenance: Provenance | None = None
+    serving: Serving | None = None
 
 
 class Monitor(Protocol):

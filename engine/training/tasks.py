@@ -13,7 +13,7 @@ from engine.kit.database import unit_of_work
 from engine.training import service
 from engine.training.checkpoints import CheckpointStore, Identity, base_digest, data_digest
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, Provenance, RunView, TrainingResult
+from engine.training.schemas import Point, Probe, Provenance, RunView, Serving, TrainingResult
 from engine.training.statistics import row_statistics
 
 FLUSH_SECONDS = 1.0
@@ -66,8 +66,17 @@ def checkpoint_prefix(run_id: str) -> str:
     return f"checkpoints/{run_id}"
 
 
+class Proof(Protocol):
+    """Holds what is served against what was trained."""
+
+    def __call__(
+        self, ctx: JobContext, adapter_prefix: str, precision: str, probes: Sequence[Probe]
+    ) -> Serving:
+        """Return how they compare."""
+
+
 def make_train_job(
-    source: DatasetSource, resolve_base: Callable[[str], Path]
+    source: DatasetSource, resolve_base: Callable[[str], Path], prove: Proof
 ) -> Callable[[JobContext], dict[str, Any]]:
     """Return the handler of "training.sft" jobs; `params` are {"run_id", "tenant_id"}.
 
@@ -81,12 +90,14 @@ def make_train_job(
         ctx.report(message="rows")
         paths = source(run.id, run.tenant_id, ctx.workdir / "rows")
         ctx.report(message="base model")
-        return _train(ctx, run, paths, resolve_base(run.base_model)).model_dump()
+        return _train(ctx, run, paths, resolve_base(run.base_model), prove).model_dump()
 
     return train_job
 
 
-def _train(ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path) -> TrainingResult:
+def _train(
+    ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path, prove: Proof
+) -> TrainingResult:
     # torch is imported in the job's own process, not where the handler is registered.
     from engine.training.run import surroundings, train
 
@@ -125,6 +136,7 @@ def _train(ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path) 
         seconds=outcome.seconds,
         tokens=outcome.tokens,
         provenance=provenance,
+        serving=prove(ctx, adapter_prefix(run.id), provenance.precision, outcome.probes),
     )
 
 

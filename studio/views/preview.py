@@ -16,7 +16,8 @@ CSS = """
 .mbe-seen{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:12px 16px;
  margin:8px 0;line-height:1.9;white-space:pre-wrap;overflow-wrap:anywhere}
 .mbe-seen small{display:block;color:var(--muted);white-space:normal}
-.mbe-page .mbe-seen i{font-style:normal;color:var(--muted)!important;border-bottom:1px solid var(--line);margin-right:1px}
+.mbe-page .mbe-seen i{font-style:normal;color:var(--muted)!important;margin-right:1px;
+ border-bottom:1px solid var(--line)}
 .mbe-seen b{font-weight:400;color:var(--ink);margin-right:1px;border-radius:3px;
  background:color-mix(in srgb,var(--good) 22%,transparent)}
 .mbe-seen b:nth-of-type(even){background:color-mix(in srgb,var(--good) 38%,transparent)}

@@ -13,7 +13,7 @@ from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 from engine.market.schemas import ExpertView
 from engine.training.drawing import curve_words, lines
-from engine.training.schemas import Point, RunView
+from engine.training.schemas import Point, RunView, Serving
 
 FILES = "/api/admin/training"
 """The gateway's routes of reports, as the front door serves them."""
@@ -173,12 +173,23 @@ def result(run: RunView, job: JobView, expert: ExpertView | None, language: str)
             (t("studio.time", language), cards.duration(float(given.get("seconds", 0.0)), language)),
         ]
     )
+    shown += serving(given.get("serving"), language)
     if expert:
         shown += (
             f'<a class="mbe-button" href="/{language}/studio/publish?expert={expert.id}">'
             f"{t('studio.test_it', language)}</a>"
         )
     return shown + files(job, language)
+
+
+def serving(given: dict[str, Any] | None, language: str) -> str:
+    """Return how what is served compares with what was trained; nothing for older runs."""
+    if given is None:
+        return ""
+    found = Serving.model_validate(given)
+    tones = {"same": "good", "differs": "bad", "unchecked": ""}
+    facts = {"tokens": found.tokens, "others": found.others, "largest": f"{found.largest:.2g}"}
+    return cards.note(t(f"studio.serving_{found.state}", language, **facts), tones[found.state])
 
 
 def files(job: JobView, language: str) -> str:

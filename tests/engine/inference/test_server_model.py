@@ -206,3 +206,30 @@ def own_ids(tiny: dict[str, Path], part: str) -> list[int]:
     )
     made = model.eval().generate(**batch, max_new_tokens=16, do_sample=False)
     return [int(token) for token in made[0, batch["input_ids"].shape[1] :]]
+
+
+def test_scores_are_those_of_peft_alone_and_tell_adapters_apart(
+    served: Served, tiny: dict[str, Path]
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from engine.flows.prove_serving import compared
+    from engine.training.probes import probes
+
+    base = AutoModelForCausalLM.from_pretrained(tiny["base"])
+    model = PeftModel.from_pretrained(base, tiny["left"])
+    asked = [{"prompt": [{"role": "user", "content": text}]} for text in ("几点开门？", "When? " * 9)]
+    said = probes(model, AutoTokenizer.from_pretrained(tiny["base"]), asked)
+    assert len(said) == 2 and all(probe.logprobs for probe in said)
+    found = {}
+    for part in ("left", "right"):
+        pool = served.pool()
+
+        async def scores(pool: ModelPool = pool, prefix: str | None = PREFIXES[part]) -> list[Any]:
+            assert prefix
+            return [(await pool.score(prefix, probe.ids))[probe.start :] for probe in said]
+
+        found[part] = compared(said, asyncio.run(scores()), 0.01)
+    assert found["left"].state == "same" and found["left"].tokens == sum(len(p.logprobs) for p in said)
+    assert found["right"].state == "differs"
