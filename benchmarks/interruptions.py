@@ -1,10 +1,10 @@
 """Trainings under `kill -9`: part of `python -m benchmarks.training`.
 
 A short training is done once without disturbance. Then the same training is begun anew, killed and
-continued in another process until it is done, as often as it takes to reach the number of kills. Half of
-the kills come at a random time, half at a random time after a random checkpoint began to be sealed. Before
-every second attempt the machine's folder is gone, so that only the object store has checkpoints. The
-processes are forked from one that has imported everything already and has done nothing else.
+continued in another process until it is done, as often as it takes to reach the number of kills. Each kill
+comes at a random moment of a random step, of the evaluating and writing before a checkpoint, of its sealing,
+or of the start. Every second attempt is on another machine, which has only the object store. The processes
+are forked from one that has imported everything already and has done nothing else.
 """
 
 import contextlib
@@ -35,26 +35,29 @@ LONGEST_ROW = 200  # characters
 # Dropout, so that the state of the random numbers counts.
 RECIPE = LoraRecipe(rank=8, alpha=16, dropout=0.1, learning_rate=8e-3, epochs=4, batch_size=4, save_steps=2)
 STEPS = ROWS // RECIPE.batch_size * RECIPE.epochs
+CHECKPOINTS = STEPS // RECIPE.save_steps
 MOST_ATTEMPTS = 100
-PLACES = {"start": "at the start", "step": "in a step", "save": "saving or evaluating", "seal": "sealing"}
+PLACES = {"start": "at the start", "step": "in a step", "save": "evaluating or writing", "seal": "sealing"}
+SHARES = {"start": 0.1, "step": 0.4, "save": 0.25, "seal": 0.25}
+NEVER = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """When to kill: `seconds` after the start, or after the `seal`-th checkpoint began to be sealed."""
+    """When to kill: so many seconds after the n-th time that an attempt came to a place."""
 
+    place: str
+    number: int
     seconds: float
-    seal: int = 0
 
 
 @dataclass(kw_only=True)
 class Attempt:
-    """How an attempt ended, where it was then, how long it took and each of its seals, in seconds."""
+    """How an attempt ended, where it was then, and how long it was where each time, in seconds."""
 
     code: int = 0
     place: str = "start"
-    took: float = 0.0
-    seals: list[float] = field(default_factory=list)
+    times: dict[str, list[float]] = field(default_factory=lambda: {place: [] for place in PLACES})
 
 
 class Nursery:
@@ -75,29 +78,29 @@ class Nursery:
     def attempt(self, run: Path, machine: str, aim: Aim | None = None) -> Attempt:
         """Train in the folder of a run until it is done or killed."""
         assert self._process.stdin and self._process.stdout
-        made, seals, sealing = Attempt(), 0, 0.0
-        started = time.perf_counter()
+        made, due = Attempt(), NEVER
         self._process.stdin.write(f"{json.dumps([str(run), machine])}\n".encode())
         pid = int(self._line())
-        due = started + aim.seconds if aim and not aim.seal else float("inf")
+        came = Counter(["start"])
+        since = time.perf_counter()
+        if aim and aim.place == "start":
+            due = since + aim.seconds
         while True:
-            left = None if due == float("inf") else max(0.0, due - time.perf_counter())
+            left = None if due == NEVER else max(0.0, due - time.perf_counter())
             if not select.select([self._process.stdout], [], [], left)[0]:
                 with contextlib.suppress(ProcessLookupError):  # it was done a moment ago
                     os.kill(pid, signal.SIGKILL)
-                due = float("inf")
+                due = NEVER
                 continue
             word, now = self._line(), time.perf_counter()
+            made.times[made.place].append(now - since)
             if word.startswith("ended"):
-                made.code, made.took = int(word.split()[1]), now - started
+                made.code = int(word.split()[1])
                 return made
-            made.place = word
-            if word == "seal":
-                seals, sealing = seals + 1, now
-                due = now + aim.seconds if aim and aim.seal == seals else due
-            elif word == "sealed":
-                made.place = "step"
-                made.seals.append(now - sealing)
+            made.place, since = word, now
+            came[word] += 1
+            if aim and (word, came[word]) == (aim.place, aim.number):
+                due = now + aim.seconds
 
     def close(self) -> None:
         """End it."""
@@ -188,8 +191,8 @@ class Scribe:
         """Nothing."""
 
     def saved(self, step: int) -> None:
-        """A checkpoint is sealed."""
-        say("sealed")
+        """A checkpoint is sealed; the next step begins."""
+        say("step")
 
     def stop_requested(self) -> None:
         """Never stop."""
@@ -271,19 +274,19 @@ def _shake(
     processes: Nursery, run: Path, calm: Attempt, rng: Random, places: Counter[str], count: int
 ) -> int:
     """Train with kills until `count` is reached or it is done; returns the attempts that failed otherwise."""
-    sealing = statistics.median(calm.seals)
     crashes, sealed, machine = 0, 0, 0
     for number in range(MOST_ATTEMPTS):
         machine += number % 2
-        # What a resumed training has left, a seal that was cut among it.
-        left = max(1, len(calm.seals) - sealed)
-        aim = Aim(seconds=rng.uniform(0, calm.took * left / len(calm.seals)))
-        if rng.random() < 1 / 2:
-            aim = Aim(seconds=rng.uniform(0, sealing), seal=rng.randint(1, left))
+        [place] = rng.choices(list(SHARES), list(SHARES.values()))
+        times = calm.times[place]
+        # What a resumed training still has before it.
+        left = max(1, len(times) * (CHECKPOINTS - sealed) // CHECKPOINTS)
+        lasts = statistics.median(times)
+        aim = Aim(place=place, number=rng.randint(1, left), seconds=rng.uniform(0, lasts))
         made = processes.attempt(run, f"machine-{machine}", aim if places.total() < count else None)
         if not made.code:
             return crashes
-        sealed += len(made.seals)
+        sealed += max(0, len(made.times["seal"]) - (made.place == "seal"))
         places[made.place] += made.code == -signal.SIGKILL
         crashes += made.code != -signal.SIGKILL
     raise RuntimeError(f"a training was not done after {MOST_ATTEMPTS} attempts")

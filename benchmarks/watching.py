@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from benchmarks.corpora import TENANT, Chat, write_rows
 from benchmarks.rows import Row
@@ -35,9 +35,11 @@ class Turn(TrainerCallback):  # type: ignore[misc]
         """Wait for the first turn."""
         self._take()
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """End the turn that began with the last step."""
+    def on_step_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        """End the turn that began with the last step; the first step, which loads much, does not count."""
         self._count()
+        if state.global_step <= 1:
+            self.seconds = 0.0
         self._other.release()
         self._take()
 
@@ -130,7 +132,10 @@ class Pair:
         )
         store = CheckpointStore(folder, blobs(), checkpoint_prefix(run_id), identity)
         callback = RunCallback(self._recipe, store, monitor, evaluates=False)
-        return _trainer(STARTER, self._recipe, folder, self._examples, [], callback), callback, monitor
+        trainer = _trainer(STARTER, self._recipe, folder, self._examples, [], callback)
+        # Both draw from the same random numbers, so a shuffle would give them different steps.
+        trainer.args.train_sampling_strategy = "sequential"
+        return trainer, callback, monitor
 
     def _job(self, name: str) -> tuple[str, Any]:
         """Return a new run and what watches it: the row of its job, claimed as a worker claims it."""

@@ -69,7 +69,7 @@ def _answer_loss(model: Any, tokens: Tensor, mask: Tensor, labels: Tensor) -> Te
     """Return the summed cross-entropy of the answer tokens."""
     target = labels[:, 1:]
     answer = (target != IGNORED).any(0)
-    first = int(answer.nonzero()[0]) if answer.any() else target.shape[1] - 1
+    first = int(answer.nonzero()[0]) if answer.any() else max(0, target.shape[1] - 1)
     shown = torch.arange(first, target.shape[1])
     logits = model(
         input_ids=tokens, attention_mask=mask, logits_to_keep=shown, use_cache=False
