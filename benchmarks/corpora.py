@@ -23,6 +23,8 @@ DISTRACTOR_TOKENS = {"en": 24, "zh": 80}
 SHORTEST_DISTRACTOR = 20  # characters
 INSERT_BATCH = 1_000
 
+Chat = list[dict[str, str]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -105,6 +107,28 @@ def running_text(language: str, characters: int) -> Corpus | None:
     starts = range(0, len(text), DOCUMENT_LENGTH)
     documents = {f"{n:04}.txt": text[start : start + DOCUMENT_LENGTH] for n, start in enumerate(starts)}
     return Corpus(name=f"distractors {language}", language=language, documents=documents, questions=[])
+
+
+def chats() -> list[Chat]:
+    """Return Chinese conversations of one question and one answer; the samples' where the file is missing."""
+    path = XQUAD / "alpaca_zh_demo.json"
+    if not path.exists():
+        lines = (SAMPLES / "dialogues.zh.jsonl").read_text("utf-8").splitlines()
+        return [json.loads(line)["messages"] for line in lines]
+    return [
+        [
+            {"role": "user", "content": "\n\n".join(filter(None, (row["instruction"], row["input"])))},
+            {"role": "assistant", "content": row["output"]},
+        ]
+        for row in json.loads(path.read_text("utf-8"))
+    ]
+
+
+def write_rows(path: Path, conversations: Sequence[Chat]) -> Path:
+    """Write rows as the trainer reads them."""
+    lines = (json.dumps({"messages": one}, ensure_ascii=False) + "\n" for one in conversations)
+    path.write_text("".join(lines), "utf-8")
+    return path
 
 
 def distractors(language: str, most: int) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def row_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Twenty rows to train on (five steps an epoch) and four to validate."""
+    """Twenty rows of mixed lengths to train on (five steps an epoch) and four to validate."""
     folder = tmp_path_factory.mktemp("rows")
     return write_rows(folder / "train.jsonl", 20), write_rows(folder / "validation.jsonl", 4)
 
@@ -60,7 +60,7 @@ def write_rows(path: Path, count: int) -> Path:
     rows = (
         {
             "messages": [
-                {"role": "user", "content": f"Shelf {n}?"},
+                {"role": "user", "content": f"Shelf {n}?" + " Please." * (n % 4) * 4},
                 {"role": "assistant", "content": f"Row {n % 5}."},
             ]
         }

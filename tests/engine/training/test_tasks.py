@@ -73,8 +73,9 @@ def test_pause_here_resume_elsewhere_and_read_the_curve_meanwhile(
     assert second.checkpoints[0] == {"step": 4}
     assert [point.step for point in curve(run_id)] == list(range(1, STEPS + 1))
     assert result["adapter_prefix"] == f"adapters/{run_id}" and result["steps"] == STEPS
-    fields = {"adapter_prefix", "steps", "loss", "eval_loss", "seconds", "tokens", "provenance"}
+    fields = {"adapter_prefix", "steps", "loss", "eval_loss", "seconds", "tokens", "provenance", "serving"}
     assert set(result) == fields
+    assert result["serving"]["state"] == "same" and result["serving"]["tokens"] > 0
     names = [key.rsplit("/", 1)[1] for key in blobs().keys(f"adapters/{run_id}")]
     assert names == ["adapter_config.json", "adapter_model.safetensors"]
     origin = result["provenance"]
