@@ -7,7 +7,8 @@ instructions (the samples' dialogues where those are missing). What is measured,
   its defaults, with the same adapter, rows, order, rate and threads. The second baseline lacks gradient
   checkpointing, which it has by default and no processor needs. Held-out loss of what comes out;
 - callbacks: what progress and checkpoints cost (`benchmarks/watching.py`);
-- trainings killed at random moments (`benchmarks/interruptions.py`).
+- trainings killed at random moments (`benchmarks/interruptions.py`);
+- the order and the limits of jobs on a simulated pool (`benchmarks/queueing.py`).
 """
 
 import json
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import queueing
 from benchmarks.corpora import Chat, chats, fresh_home, write_rows
 from benchmarks.interruptions import interruptions
 from benchmarks.rows import Row, report
@@ -194,11 +196,13 @@ def measure(quick: bool) -> list[Row]:
                 *speed(home, QUICK_ROWS, QUICK_HELD_OUT, QUICK_TURNS),
                 *watching(home, chats()[:QUICK_WATCHED_ROWS], judged=False),
                 *interruptions(home, chats(), QUICK_KILLS),
+                *queueing.rows(quick),
             ]
         return [
             *speed(home, ROWS, HELD_OUT, TURNS),
             *watching(home, chats()[:WATCHED_ROWS], judged=True),
             *interruptions(home, chats(), KILLS),
+            *queueing.rows(quick),
         ]
 
 
