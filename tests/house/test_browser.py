@@ -162,6 +162,9 @@ def test_a_developer_trains_leaves_the_page_and_comes_back_to_it(walk: Walk) -> 
     expect(recipe).not_to_have_text(balanced)
     page.get_by_role("button", name=words("studio.advanced")).click()
     page.get_by_role("spinbutton", name=words("studio.recipe_epochs")).fill("2")
+    button(page, words("studio.check_first")).click()
+    expect(page.locator(".mbe-seen b").first).to_be_visible(timeout=PATIENT)
+    expect(tile(page, words("studio.check_memory"))).to_contain_text("GB")
     button(page, words("studio.start_training")).click()
     expect(heading(page, name)).to_be_visible()
 
@@ -175,8 +178,22 @@ def test_a_developer_trains_leaves_the_page_and_comes_back_to_it(walk: Walk) -> 
     assert page.url == address
     expect(job_card(page, "succeeded")).to_be_visible(timeout=2 * PATIENT)
     assert figure(tile(page, words("studio.steps")).inner_text()) > 0
+    # The real server was asked how likely it finds the answers of the model that was trained.
+    expect(page.get_by_text("The served expert says what the trained one said")).to_be_visible()
     expect(page.get_by_role("link", name=words("studio.test_it"))).to_be_visible()
     walk.run = name
+
+
+def test_an_operator_sees_the_machine_and_a_developer_the_plan(walk: Walk) -> None:
+    page = walk.enter("reviewer")
+    walk.open(page, "studio/operator")
+    expect(page.get_by_text(words("studio.machine_alive"))).to_be_visible()
+    expect(page.get_by_role("table", name=words("studio.tenants"))).to_contain_text("Dana")
+    page = walk.enter("developer")
+    walk.open(page, "studio/plan")
+    expect(heading(page, "Your plan: pro")).to_be_visible()
+    walk.open(page, "studio/operator")
+    expect(page.get_by_text(words("studio.needs_operator"))).to_be_visible()
 
 
 def test_a_developer_has_the_expert_checked_and_reads_the_verdict(walk: Walk) -> None:
@@ -333,7 +350,15 @@ def overhang(page: Page) -> int:
 def test_no_page_is_wider_than_a_phone(walk: Walk, expert: str, language: str) -> None:
     too_wide = {}
     for role, places in {
-        "developer": ("studio/", "studio/data", "studio/train", "studio/publish", "human-eval/campaigns"),
+        "developer": (
+            "studio/",
+            "studio/data",
+            "studio/train",
+            "studio/publish",
+            "studio/plan",
+            "human-eval/campaigns",
+        ),
+        "reviewer": ("studio/review", "studio/operator"),
         "consumer": ("", "market/", "market/wallet", "market/usage"),
         "evaluator": ("arena/", "arena/leaderboard", "human-eval/"),
         "stakeholder": ("dashboard/",),
