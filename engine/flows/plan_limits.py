@@ -1,5 +1,6 @@
 """What a tenant's plan allows, said before work is entered; and what of it is used."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -41,6 +42,19 @@ def mine(person: Person) -> Use:
             knowledge_bases=len(knowledge.bases(uow, tenant)),
             models=_models(uow, tenant),
         )
+
+
+def barred(person: Person, require: Callable[[Session, str], None]) -> Forbidden | None:
+    """Return why the plan of the person's tenant does not let them begin something, None when it does.
+
+    `require` is one of the functions below: pages ask it before somebody fills a form in.
+    """
+    try:
+        with unit_of_work() as uow:
+            require(uow, person.tenant_id)
+    except Forbidden as refusal:
+        return refusal
+    return None
 
 
 def require_base(uow: Session, tenant_id: str) -> None:

@@ -9,7 +9,7 @@ from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from studio.frame import JobBox, StudioPage
-from studio.handlers import access
+from studio.handlers import access, plan
 from studio.handlers import knowledge as handlers
 from studio.uploader import CSS as UPLOADER_CSS
 from studio.uploader import uploader
@@ -31,18 +31,24 @@ class KnowledgePage(StudioPage):
             gr.HTML(f"<h1>{self.t('tab_knowledge')}</h1><p class='mbe-muted'>{self.t('knowledge_why')}</p>")
             self.bases = self.part(gr.HTML())
             gr.HTML(f"<h2>{self.t('new_base')}</h2>")
-            with gr.Row(equal_height=True):
-                name = gr.Textbox(label=self.t("name"), info=self.t("base_name_info"), max_length=80, scale=2)
-                choices = [(self.t(f"language_{code}"), code) for code in handlers.LANGUAGES]
-                spoken = gr.Dropdown(
-                    choices, value=self.language, label=self.t("language"), info=self.t("base_language_info")
-                )
-            self.new = self.part(Form(self.language, name=name, language=spoken))
-            with gr.Row(elem_classes="mbe-row"):
-                self.create = gr.Button(self.t("create_base"), variant="primary", size="md")
+            self.barred = self.part(gr.HTML(visible=False))
+            with gr.Column() as form:
+                self.new_place = self.part(form)
+                self._build_new()
         with gr.Column(visible=False) as detail:
             self.detail = self.part(detail)
             self._build_detail()
+
+    def _build_new(self) -> None:
+        with gr.Row(equal_height=True):
+            name = gr.Textbox(label=self.t("name"), info=self.t("base_name_info"), max_length=80, scale=2)
+            choices = [(self.t(f"language_{code}"), code) for code in handlers.LANGUAGES]
+            spoken = gr.Dropdown(
+                choices, value=self.language, label=self.t("language"), info=self.t("base_language_info")
+            )
+        self.new = self.part(Form(self.language, name=name, language=spoken))
+        with gr.Row(elem_classes="mbe-row"):
+            self.create = gr.Button(self.t("create_base"), variant="primary", size="md")
 
     def _build_detail(self) -> None:
         self.base_id = self.part(gr.Textbox(visible=False))
@@ -96,7 +102,12 @@ class KnowledgePage(StudioPage):
                 self.base_id: base_id,
                 **self.shown(person, base_id),
             }
-        return {self.bases: handlers.listing(person, self.language)}
+        barred = plan.no_base(person, self.language)
+        return {
+            self.bases: handlers.listing(person, self.language),
+            self.barred: gr.update(value=barred, visible=bool(barred)),
+            self.new_place: gr.update(visible=not barred),
+        }
 
     def shown(self, person: Person, base_id: str) -> dict[Any, Any]:
         """Return the updates that show a base as it is now."""

@@ -10,7 +10,7 @@ from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from engine.training.service import MOST_BASES
 from studio.frame import JobBox, StudioPage
-from studio.handlers import access
+from studio.handlers import access, plan
 from studio.handlers import train as handlers
 from studio.views import preview as previews
 from studio.views import train as views
@@ -104,11 +104,13 @@ class TrainPage(StudioPage):
         ids = [dataset_id for _, dataset_id in choices.datasets]
         asked = query.get("dataset", "")
         chosen = asked if asked in ids else (ids[0] if ids else None)
-        lacking = handlers.nothing_to_train_with(self.language)
+        barred = plan.no_training(person, self.language)
+        lacking = barred or handlers.nothing_to_train_with(self.language)
+        able = bool(ids) and not barred
         return {
             self.runs: handlers.listing(person, self.language),
-            self.lacking: gr.update(value=lacking, visible=not ids),
-            self.form_place: gr.update(visible=bool(ids)),
+            self.lacking: gr.update(value=lacking, visible=not able),
+            self.form_place: gr.update(visible=able),
             self.form.fields["dataset"]: gr.update(choices=choices.datasets, value=chosen),
             self.form.fields["kb_ids"]: gr.update(choices=choices.bases, value=[]),
         }

@@ -89,6 +89,16 @@ def test_an_unlimited_plan_says_so(rui: Person, dana: Person) -> None:
     assert "no limit" in plan.shown(dana, "en")
 
 
+def test_what_a_plan_forbids_is_said_before_a_form_is_filled_in(rui: Person, dana: Person) -> None:
+    assert plan.no_training(dana, "en") == plan.no_base(dana, "zh") == ""
+    operator.change_plan(rui, dana.tenant_id, "free", "en")
+    assert "does not include training" in plan.no_training(dana, "en")
+    assert "/zh/studio/plan" in plan.no_training(dana, "zh") and plan.no_base(dana, "en") == ""
+    for number in range(3):
+        prepare_knowledge.create_base(dana, name=f"Base {number}", language="en")
+    assert "room for 3" in plan.no_base(dana, "en")
+
+
 def test_others_see_nothing(dana: Person, rui: Person) -> None:
     with pytest.raises(Forbidden):
         operator.board(dana, "en")
