@@ -22,7 +22,7 @@ def no_training(person: Person, language: str) -> str:
 
 
 def no_base(person: Person, language: str) -> str:
-    """Return what stands instead of the form of a knowledge base when the plan has no room for one; else ""."""
+    """Return what stands instead of the form of a base when the plan has no room for one; else ""."""
     return _refusal(plan_limits.barred(person, plan_limits.require_base), language)
 
 
