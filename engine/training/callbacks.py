@@ -4,6 +4,8 @@ import math
 import time
 from typing import Any, Literal
 
+import psutil
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from engine.kit.errors import EngineError
@@ -139,6 +141,7 @@ class RunCallback(TrainerCallback):
             learning_rate=float(values["learning_rate"]),
             grad_norm=self._finite(state, float(values.get("grad_norm", 0.0))),
             tokens_per_second=round(speed, 1),
+            memory=_memory(),
         )
         self._publish(state, self._point)
 
@@ -158,3 +161,10 @@ class RunCallback(TrainerCallback):
             return value
         rate = f"{self.recipe.learning_rate:g}"
         raise Diverged("training.diverged", step=state.global_step, kept=self.kept_step, rate=rate)
+
+
+def _memory() -> int:
+    """Return the bytes that a point reports; see `Point`."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return int(psutil.Process().memory_info().rss)

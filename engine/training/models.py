@@ -44,3 +44,4 @@ class TrainingPoint(Base):
     learning_rate: Mapped[float | None]
     grad_norm: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
+    memory: Mapped[int | None]

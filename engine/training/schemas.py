@@ -11,7 +11,8 @@ class Point(BaseModel):
     """What was measured at one optimiser step; None where nothing was measured.
 
     `loss` and `eval_loss` are mean cross-entropies in nats per answer token, `epoch` counts passes over
-    the training rows, `tokens_per_second` counts prompt and answer tokens.
+    the training rows, `tokens_per_second` counts prompt and answer tokens. `memory` is in bytes: the most
+    that this attempt has held on a GPU so far, or what its process holds now where it trains on the CPU.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -23,6 +24,7 @@ class Point(BaseModel):
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_second: float | None = None
+    memory: int | None = None
 
 
 class RunView(BaseModel):

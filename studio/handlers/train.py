@@ -13,6 +13,7 @@ from engine.jobs.schemas import JobView
 from engine.kit.errors import BadInput
 from engine.kit.messages import t
 from studio.handlers import bases
+from studio.views import runs
 from studio.views import train as views
 
 PRESETS = ("quick", "balanced", "thorough")
@@ -37,11 +38,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Watch:
-    """A run as the page shows it."""
+    """A run as the page shows it; `course` has a plot, or None, for each of `views.runs.GAUGES`."""
 
     head: str
     job: JobView
     curve: go.Figure | None
+    course: list[go.Figure | None]
     result: str
 
 
@@ -105,6 +107,7 @@ def watch(person: Person, run_id: str, language: str) -> Watch:
         head=views.head(run, dataset_name, language) + bases.ways(person, run.knowledge_base_ids, language),
         job=job,
         curve=views.curve(points, job.state == "succeeded", language) if points else None,
+        course=runs.course(points, language),
         result=views.result(run, job, expert, language) if job.state == "succeeded" else "",
     )
 

@@ -9,6 +9,7 @@ from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from engine.training.service import MOST_BASES
+from studio.course import Course
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import train as handlers
@@ -43,6 +44,7 @@ class TrainPage(StudioPage):
             self.job = self.part(JobBox(self.language))
             self.result = self.part(gr.HTML())
             self.curve = self.part(gr.Plot(show_label=False, visible=False))
+            self.course = self.part(Course(self.language))
 
     def _build_form(self) -> None:
         fields: dict[str, Any] = {
@@ -111,6 +113,7 @@ class TrainPage(StudioPage):
             self.head: now.head,
             self.result: now.result,
             self.curve: gr.update(value=now.curve, visible=now.curve is not None),
+            **self.course.show(now),
             **self.job.show(now.job),
         }
 

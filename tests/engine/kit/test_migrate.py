@@ -50,6 +50,26 @@ def test_the_base_of_an_old_run_becomes_the_first_of_its_list(db: str) -> None:
         assert {row.id: row.knowledge_base_id for row in rows} == {**old, "run_3": None}
 
 
+def test_points_from_before_memory_was_measured_keep_the_rest(db: str) -> None:
+    begin_at("0007")
+    with unit_of_work() as uow:
+        uow.execute(
+            text(
+                "insert into training_runs (id, tenant_id, owner_id, name, dataset_id, base_model, recipe,"
+                " created_at) values ('run_1', 't', 'p', 'Shop', 'ds', 'starter', '{}', now());"
+                "insert into training_points (run_id, step, epoch, loss) values ('run_1', 1, 0.1, 2)"
+            )
+        )
+    command.upgrade(alembic_config(db), "0008")
+    with unit_of_work() as uow:
+        [point] = training.points(uow, "run_1", "t")
+    assert (point.loss, point.memory) == (2, None)
+    command.downgrade(alembic_config(db), "0007")
+    with unit_of_work() as uow:
+        assert uow.execute(text("select loss from training_points")).scalar_one() == 2
+    upgrade(plain_url())
+
+
 def test_migrating_again_changes_nothing(db: str) -> None:
     upgrade(plain_url())
     with unit_of_work() as uow:

@@ -110,6 +110,7 @@ def test_the_loss_goes_down_and_everything_is_reported(whole: tuple[Any, Any]) -
     assert [point.step for point in curve if point.eval_loss is not None] == [5, 10, 15]
     assert outcome.eval_loss == curve[-1].eval_loss < curve[4].eval_loss
     assert all(point.grad_norm > 0 and point.tokens_per_second > 0 for point in curve)
+    assert all(1 << 20 < point.memory < 1 << 40 for point in curve)
     assert curve[-1].learning_rate < curve[4].learning_rate <= 0.05
     assert watcher.message == "step 15/15" and watcher.metrics["seconds_left"] == 0
     assert watcher.kept == [2, 4, 6, 8, 10, 12, 14, 15]

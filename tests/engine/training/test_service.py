@@ -49,12 +49,12 @@ def test_points_replace_each_other_and_are_read_from_a_step_on(db: str) -> None:
     run = new_run()
     with unit_of_work() as uow:
         service.add_points(uow, run.id, [Point(step=n, epoch=n / 10, loss=1.0 / n) for n in (1, 2, 3)])
-        service.add_points(uow, run.id, [Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2)])
+        service.add_points(uow, run.id, [Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2, memory=5 << 32)])
         service.add_points(uow, run.id, [])
     with unit_of_work() as uow:
         assert [point.step for point in service.points(uow, run.id, "t")] == [1, 2, 3]
         assert service.points(uow, run.id, "t", after_step=2) == [
-            Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2)
+            Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2, memory=5 << 32)
         ]
         service.restart_curve(uow, run.id, 1)
         assert [point.step for point in service.points(uow, run.id, "t")] == [1]

@@ -1,0 +1,77 @@
+"""What one run measured and said beside its loss, as small plots and tables."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import plotly.graph_objects as go
+
+from apps.theme import FONTS, LIGHT, SERIES
+from engine.kit.messages import t
+from engine.training.schemas import Point
+
+UNITS = ((1 << 30, "GB"), (1 << 20, "MB"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """A quantity of `Point` that is drawn by itself: its colour, and how a value of it is written."""
+
+    name: str
+    colour: str
+    written: Callable[[float], str]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+GAUGES = (
+    Gauge(name="learning_rate", colour=SERIES[3], written=_short),
+    Gauge(name="grad_norm", colour=SERIES[5], written=_short),
+    Gauge(name="tokens_per_second", colour=SERIES[1], written=_whole),
+    Gauge(name="memory", colour=SERIES[6], written=_short),
+)
+
+
+def course(points: Sequence[Point], language: str) -> list[go.Figure | None]:
+    """Return a small plot for each of GAUGES; None where a run has measured nothing of it."""
+    return [_plot(gauge, points, language) for gauge in GAUGES]
+
+
+def _plot(gauge: Gauge, points: Sequence[Point], language: str) -> go.Figure | None:
+    measured = [(p.step, getattr(p, gauge.name)) for p in points if getattr(p, gauge.name) is not None]
+    if not measured:
+        return None
+    steps, values = zip(*measured, strict=True)
+    size, unit = next((pair for pair in UNITS if max(values) >= pair[0]), UNITS[-1])
+    if gauge.name == "memory":
+        values = tuple(value / size for value in values)
+    facts = {"last": values[-1], "most": max(values), "middle": median(values)}
+    words = {name: gauge.written(value) for name, value in facts.items()}
+    figure = go.Figure()
+    figure.add_scatter(
+        x=steps,
+        y=values,
+        mode="lines" if len(values) > 1 else "markers",
+        line={"color": gauge.colour, "width": 2},
+        hovertemplate="%{y:.4~g}<extra></extra>",
+    )
+    axis = {"rangemode": "tozero", "gridcolor": LIGHT.line, "nticks": 6}
+    figure.update_layout(
+        title={"text": t(f"runs.{gauge.name}", language, unit=unit, **words), "x": 0, "font": {"size": 14}},
+        xaxis={**axis, "title": {"text": t("runs.step", language), "font": {"size": 13}}},
+        yaxis=axis,
+        font={"family": FONTS, "size": 13},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 52, "r": 12, "t": 40, "b": 44},
+        height=230,
+        showlegend=False,
+        hovermode="x unified",
+    )
+    return figure
