@@ -27,6 +27,17 @@ class Point(BaseModel):
     memory: int | None = None
 
 
+class Sample(BaseModel):
+    """What the model in training answered at one step to one of the run's questions, the `number`-th."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    step: int
+    number: int
+    question: str
+    answer: str
+
+
 class RunView(BaseModel):
     """A training run as its owner sees it; its state and progress are those of its job."""
 
@@ -39,6 +50,7 @@ class RunView(BaseModel):
     job_id: str | None
     dataset_id: str
     knowledge_base_ids: list[str]
+    questions: list[str] = []
     base_model: str
     recipe: dict[str, Any]
     dataset_fingerprint: str | None
@@ -126,6 +138,9 @@ class Monitor(Protocol):
 
     def points(self, new: Sequence[Point]) -> None:
         """New points of the curve; a step may come twice, the later one counts."""
+
+    def samples(self, new: Sequence[Sample]) -> None:
+        """New answers to the run's questions; one to the same question at the same step replaces it."""
 
     def progress(self, done: int, total: int, message: str, metrics: dict[str, Any]) -> None:
         """How far the training is, in optimiser steps."""

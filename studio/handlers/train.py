@@ -44,6 +44,7 @@ class Watch:
     job: JobView
     curve: go.Figure | None
     course: list[go.Figure | None]
+    samples: str
     result: str
 
 
@@ -108,6 +109,7 @@ def watch(person: Person, run_id: str, language: str) -> Watch:
         job=job,
         curve=views.curve(points, job.state == "succeeded", language) if points else None,
         course=runs.course(points, language),
+        samples=runs.samples(run, flow.samples(person, run_id), language),
         result=views.result(run, job, expert, language) if job.state == "succeeded" else "",
     )
 

@@ -13,6 +13,7 @@ from studio.course import Course
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access
 from studio.handlers import train as handlers
+from studio.views import runs
 from studio.views import train as views
 
 
@@ -25,7 +26,7 @@ class TrainPage(StudioPage):
     """Form, list and detail of training runs."""
 
     path = "train"
-    css = StudioPage.css + views.CSS
+    css = StudioPage.css + views.CSS + runs.CSS
 
     def build(self) -> None:
         with gr.Column() as listing:
@@ -45,6 +46,7 @@ class TrainPage(StudioPage):
             self.result = self.part(gr.HTML())
             self.curve = self.part(gr.Plot(show_label=False, visible=False))
             self.course = self.part(Course(self.language))
+            self.samples = self.part(gr.HTML())
 
     def _build_form(self) -> None:
         fields: dict[str, Any] = {
@@ -113,6 +115,7 @@ class TrainPage(StudioPage):
             self.head: now.head,
             self.result: now.result,
             self.curve: gr.update(value=now.curve, visible=now.curve is not None),
+            self.samples: now.samples,
             **self.course.show(now),
             **self.job.show(now.job),
         }

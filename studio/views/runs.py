@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from statistics import median
 
 import plotly.graph_objects as go
 
 from apps.theme import FONTS, LIGHT, SERIES
 from engine.kit.messages import t
-from engine.training.schemas import Point
+from engine.training.schemas import Point, RunView, Sample
 
+CSS = """
+.mbe-page .mbe-samples th{white-space:normal;min-width:180px;overflow-wrap:anywhere;vertical-align:bottom;
+ font-weight:500;color:var(--ink)}
+.mbe-page .mbe-samples :is(th,td):first-child{min-width:64px;color:var(--muted);white-space:nowrap}
+.mbe-page .mbe-samples td+td{min-width:180px;white-space:pre-wrap;overflow-wrap:anywhere}
+"""
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"))
 
 
@@ -75,3 +82,30 @@ def _plot(gauge: Gauge, points: Sequence[Point], language: str) -> go.Figure | N
         hovermode="x unified",
     )
     return figure
+
+
+def samples(run: RunView, said: Sequence[Sample], language: str) -> str:
+    """Return what the model answered to the run's questions, a row a step, the latest first."""
+    if not run.questions:
+        return ""
+    why = t("runs.samples_why" if said else "runs.samples_later", language)
+    top = f"<h2>{t('runs.samples', language)}</h2><p class='mbe-muted'>{escape(why)}</p>"
+    if not said:
+        return top
+    by_place = {(sample.step, sample.number): sample.answer for sample in said}
+    steps = sorted({sample.step for sample in said}, reverse=True)
+    rows = [
+        [f"{step:,}", *(by_place.get((step, n), "–") or "–" for n in range(len(run.questions)))]
+        for step in steps
+    ]
+    return top + _texts([t("runs.step", language), *run.questions], rows, t("runs.samples", language))
+
+
+def _texts(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """Return a table of texts that may be long, with a short first column."""
+    head = "".join(f'<th scope="col">{escape(words)}</th>' for words in headers)
+    body = "".join("<tr>" + "".join(f"<td>{escape(words)}</td>" for words in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="mbe-scroll"><table class="mbe-table mbe-samples" aria-label="{escape(caption)}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,6 +1,8 @@
 """What a run shows beside its loss."""
 
-from engine.training.schemas import Point
+from datetime import UTC, datetime
+
+from engine.training.schemas import Point, RunView, Sample
 from studio.views import runs as views
 
 
@@ -30,3 +32,30 @@ def test_what_was_not_measured_is_not_drawn() -> None:
     ]
     [*_, memory] = views.course([measured(1, memory=80 << 20)], "en")
     assert memory is not None and "MB: 80 now" in memory.layout.title.text
+
+
+def a_run(**changes: object) -> RunView:
+    given: dict[str, object] = dict.fromkeys(RunView.model_fields)
+    texts = ("id", "tenant_id", "owner_id", "name", "dataset_id", "base_model")
+    given |= dict.fromkeys(texts, "x") | {"knowledge_base_ids": [], "questions": [], "recipe": {}}
+    return RunView.model_validate({**given, "created_at": datetime.now(UTC), **changes})
+
+
+def said(step: int, number: int, answer: str) -> Sample:
+    return Sample(step=step, number=number, question="kept with the answer", answer=answer)
+
+
+def test_answers_stand_by_step_the_latest_first_and_are_escaped() -> None:
+    run = a_run(questions=["<b>Where</b>?", "几点？"])
+    shown = views.samples(run, [said(5, 0, "Here"), said(1200, 0, "<img src=x>"), said(1200, 1, "")], "zh")
+    assert "<b>Where" not in shown and "&lt;b&gt;Where&lt;/b&gt;?" in shown and "几点？" in shown
+    rows = shown.split("<tbody>")[1].split("</tr>")
+    assert rows[0] == "<tr><td>1,200</td><td>&lt;img src=x&gt;</td><td>–</td>"
+    assert rows[1] == "<tr><td>5</td><td>Here</td><td>–</td>"
+    assert "训练途中的回答" in shown
+
+
+def test_without_questions_there_is_no_table_and_before_the_first_answers_it_says_when() -> None:
+    assert views.samples(a_run(), [], "en") == ""
+    assert "end of an epoch" in views.samples(a_run(questions=["Why?"]), [], "en")
+    assert "<table" not in views.samples(a_run(questions=["Why?"]), [], "zh")

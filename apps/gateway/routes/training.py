@@ -15,7 +15,10 @@ router = APIRouter(prefix="/admin/training", tags=["training"])
 
 
 class NewTraining(BaseModel):
-    """What to train on, what it may quote, and how. `recipe` overrides single values of the preset."""
+    """What to train on, what it may quote, and how. `recipe` overrides single values of the preset.
+
+    Up to 5 `questions` of at most 500 characters are answered by the model while it learns; see `status`.
+    """
 
     # A misspelled name would train for hours without its knowledge.
     model_config = ConfigDict(extra="forbid")
@@ -23,6 +26,7 @@ class NewTraining(BaseModel):
     name: str
     dataset_id: str
     kb_ids: list[str] = Field(default_factory=list)
+    questions: list[str] = Field(default_factory=list)
     preset: str = "balanced"
     recipe: dict[str, Any] = Field(default_factory=dict)
 
@@ -35,6 +39,7 @@ def start(given: NewTraining, caller: Caller) -> dict[str, object]:
         name=given.name,
         dataset_id=given.dataset_id,
         knowledge_base_ids=given.kb_ids,
+        questions=given.questions,
         preset=given.preset,
         changes=given.recipe,
     )
@@ -43,12 +48,13 @@ def start(given: NewTraining, caller: Caller) -> dict[str, object]:
 
 @router.get("/{job_id}/status")
 def status(job_id: str, caller: Caller) -> dict[str, object]:
-    """Return job, run and loss curve so far."""
+    """Return job, run, loss curve and answers to the run's questions so far."""
     run, job, points = flow.watch_job(caller, job_id)
     return {
         "job": job.model_dump(mode="json"),
         "run": run.model_dump(mode="json"),
         "curve": [point.model_dump(mode="json") for point in points],
+        "samples": [sample.model_dump(mode="json") for sample in flow.samples(caller, run.id)],
     }
 
 

@@ -7,6 +7,9 @@ from fastapi.testclient import TestClient
 
 from engine.accounts.schemas import Person
 from engine.flows import train_expert
+from engine.kit.database import unit_of_work
+from engine.training import service as training
+from engine.training.schemas import Point, Sample
 from tests.support import make_person
 
 Gateway = Callable[[Person | None], TestClient]
@@ -78,3 +81,37 @@ def test_a_field_that_is_none_is_refused_instead_of_training_without_it(
 ) -> None:
     answer = gateway(developer).post("/admin/training/start", json={**body, "kb_id": "kb_1"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "kb_id")
+
+
+def test_questions_are_kept_with_the_run_and_their_answers_come_with_its_status(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    started = client.post("/admin/training/start", json={**body, "questions": ["Open on Sunday?"]}).json()
+    run_id, path = started["run"]["id"], f"/admin/training/{started['job_id']}/status"
+    assert client.get(path).json()["samples"] == []
+    sample = Sample(step=3, number=0, question="Open on Sunday?", answer="Yes.")
+    with unit_of_work() as uow:
+        training.add_points(uow, run_id, [Point(step=3, epoch=1.0, loss=1.0, memory=7)])
+        training.add_samples(uow, run_id, [sample])
+    status = client.get(path).json()
+    assert status["run"]["questions"] == ["Open on Sunday?"]
+    assert status["samples"] == [sample.model_dump()] and status["curve"][0]["memory"] == 7
+
+
+@pytest.mark.parametrize(
+    ("questions", "code"),
+    [
+        (["?"] * 6, "training.too_many_questions"),
+        (["x" * 501], "training.bad_question"),
+        (["a", "a"], "training.question_twice"),
+        ("a", "gateway.invalid"),
+    ],
+)
+def test_what_are_no_questions_is_refused_at_the_field(
+    gateway: Gateway, developer: Person, body: dict[str, object], questions: object, code: str
+) -> None:
+    answer = gateway(developer).post("/admin/training/start", json={**body, "questions": questions})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "questions", code)
+    assert train_expert.runs(developer) == []
