@@ -18,7 +18,7 @@ class Course(Group):
             self.place = place
             with gr.Row():
                 self.plots = [
-                    gr.Plot(show_label=False, container=False, min_width=300, visible=False) for _ in GAUGES
+                    gr.Plot(show_label=False, container=False, min_width=380, visible=False) for _ in GAUGES
                 ]
 
     @property

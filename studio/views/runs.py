@@ -14,7 +14,8 @@ from engine.training.schemas import Point, RunView, Sample
 CSS = """
 .mbe-page .mbe-samples th{white-space:normal;min-width:180px;overflow-wrap:anywhere;vertical-align:bottom;
  font-weight:500;color:var(--ink)}
-.mbe-page .mbe-samples :is(th,td):first-child{min-width:64px;color:var(--muted);white-space:nowrap}
+.mbe-page .mbe-samples:not(.mbe-side) :is(th,td):first-child{min-width:64px;color:var(--muted);
+ white-space:nowrap}
 .mbe-page .mbe-samples td+td{min-width:180px;white-space:pre-wrap;overflow-wrap:anywhere}
 """
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"))
@@ -98,14 +99,14 @@ def samples(run: RunView, said: Sequence[Sample], language: str) -> str:
         [f"{step:,}", *(by_place.get((step, n), "–") or "–" for n in range(len(run.questions)))]
         for step in steps
     ]
-    return top + _texts([t("runs.step", language), *run.questions], rows, t("runs.samples", language))
+    return top + texts([t("runs.step", language), *run.questions], rows, t("runs.samples", language))
 
 
-def _texts(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """Return a table of texts that may be long, with a short first column."""
+def texts(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str, more: str = "") -> str:
+    """Return a table of texts that may be long; the first column is short without the class "mbe-side"."""
     head = "".join(f'<th scope="col">{escape(words)}</th>' for words in headers)
     body = "".join("<tr>" + "".join(f"<td>{escape(words)}</td>" for words in row) + "</tr>" for row in rows)
     return (
-        f'<div class="mbe-scroll"><table class="mbe-table mbe-samples" aria-label="{escape(caption)}">'
+        f'<div class="mbe-scroll"><table class="mbe-table mbe-samples {more}" aria-label="{escape(caption)}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -17,7 +17,7 @@ def test_each_quantity_is_drawn_with_its_numbers_in_the_title() -> None:
     assert [figure.layout.title.text for figure in figures] == [
         "Learning rate: 0.0002 now, 0.0002 at its peak",
         "Gradient norm: 2 now, 2 at its peak",
-        "Tokens per second: 1,500 now, 1,500 in the middle",
+        "Tokens per second: 1,500 now, median 1,500",
         "Memory in GB: 1.5 now, 1.5 at its peak",
     ]
     assert all(list(figure.data[0].x) == [1, 2] for figure in figures)

@@ -6,7 +6,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
+from engine.flows import compare_trainings
 from engine.flows import train_expert as flow
+from engine.flows.compare_trainings import Comparison
 from engine.flows.prepare_knowledge import change_job
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
@@ -56,6 +58,12 @@ def status(job_id: str, caller: Caller) -> dict[str, object]:
         "curve": [point.model_dump(mode="json") for point in points],
         "samples": [sample.model_dump(mode="json") for sample in flow.samples(caller, run.id)],
     }
+
+
+@router.get("/compare")
+def compare(caller: Caller, runs: str) -> Comparison:
+    """Return two to four runs side by side: `runs` are their ids with commas between them."""
+    return compare_trainings.compare(caller, [run.strip() for run in runs.split(",") if run.strip()])
 
 
 @router.post("/{job_id}/pause")

@@ -115,3 +115,27 @@ def test_what_are_no_questions_is_refused_at_the_field(
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, "questions", code)
     assert train_expert.runs(developer) == []
+
+
+def test_trainings_are_compared_for_their_own_tenant_only(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    recipes = [{"epochs": epochs} for epochs in (2, 3)]
+    started = [client.post("/admin/training/start", json={**body, "recipe": recipe}) for recipe in recipes]
+    ids = [answer.json()["run"]["id"] for answer in started]
+    found = client.get("/admin/training/compare", params={"runs": ",".join(ids)}).json()
+    assert [run["run_id"] for run in found["runs"]] == ids
+    assert found["settings"] == [{"name": "epochs", "values": [2, 3]}]
+    assert (found["comparable"], found["verdict"], found["lowest"]) == (True, "not_measured", None)
+    rival = gateway(make_person("rival@example.com", "developer"))
+    for asking, runs, status in (
+        (rival, ",".join(ids), 404),
+        (client, f"{ids[0]},run_none", 404),
+        (client, ids[0], 400),
+        (client, "", 400),
+        (gateway(None), ",".join(ids), 401),
+    ):
+        answer = asking.get("/admin/training/compare", params={"runs": runs})
+        assert answer.status_code == status
+    assert client.get("/admin/training/compare").status_code == 400
