@@ -40,9 +40,9 @@ def curves(found: Comparison, language: str) -> go.Figure | None:
     if not any(run.held_out for run in found.runs):
         return None
     figure = go.Figure()
-    for letter, colour, run in zip(LETTERS, SERIES, found.runs, strict=False):
+    for place, run in enumerate(found.runs):
         if run.held_out:
-            _draw(figure, letter, colour, run)
+            _draw(figure, place, run)
     key = "runs.compare_curves" if found.comparable else "runs.compare_curves_apart"
     axis = {"rangemode": "tozero", "gridcolor": LIGHT.line}
     figure.update_layout(
@@ -52,7 +52,7 @@ def curves(found: Comparison, language: str) -> go.Figure | None:
         font={"family": FONTS, "size": 14},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 60, "r": 40, "t": 48, "b": 48},
+        margin={"l": 60, "r": 76, "t": 48, "b": 48},
         height=360,
         showlegend=False,
         hovermode="x unified",
@@ -60,7 +60,8 @@ def curves(found: Comparison, language: str) -> go.Figure | None:
     return figure
 
 
-def _draw(figure: go.Figure, letter: str, colour: str, run: Contender) -> None:
+def _draw(figure: go.Figure, place: int, run: Contender) -> None:
+    letter, colour = LETTERS[place], SERIES[place]
     steps, losses = zip(*run.held_out, strict=True)
     figure.add_scatter(
         x=steps,
@@ -77,7 +78,8 @@ def _draw(figure: go.Figure, letter: str, colour: str, run: Contender) -> None:
         text=f"<b>{letter}</b>",
         showarrow=False,
         xanchor="left",
-        xshift=8,
+        # Lines often end at the same place; their letters then stand side by side.
+        xshift=8 + 16 * place,
         font={"color": colour},
     )
 

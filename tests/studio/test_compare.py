@@ -37,7 +37,7 @@ def run_ids(dana: Person, tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("language", "said"),
-    [("en", "has the lower held-out loss: 2.000"), ("zh", "的留出集损失更低：2.000")],
+    [("en", "has the lowest held-out loss: 2.000"), ("zh", "的留出集损失最低：2.000")],
 )
 def test_runs_stand_side_by_side_and_whatever_people_wrote_is_escaped(
     dana: Person, run_ids: list[str], language: str, said: str
