@@ -144,7 +144,6 @@ class Pair:
         """Return a new run and what watches it: the row of its job, claimed as a worker claims it."""
         from engine.jobs import service as jobs
         from engine.jobs.context import JobContext
-        from engine.jobs.models import Job
         from engine.kit.database import unit_of_work
         from engine.training import service
         from engine.training.tasks import JobMonitor
@@ -161,7 +160,7 @@ class Pair:
             )
             job = jobs.submit(uow, kind=service.KIND, person_id="p", tenant_id=TENANT, title=name, params={})
         with unit_of_work() as uow:
-            claim = jobs.claim(uow, job.id, uow.get_one(Job, job.id).delivery_id or 0)
+            claim = jobs.claim(uow, job.id)
             assert claim
             held = jobs.held(uow, job.id, claim.token)
         return run.id, JobMonitor(JobContext(held, claim.token), run.id)

@@ -33,7 +33,9 @@ def register_jobs() -> None:
     registry.register(prepare_knowledge.RESTORE, knowledge_tasks.restore_job)
     registry.register(
         train_expert.TRAIN,
-        training_tasks.make_train_job(train_expert.data_source, resolve, prove_serving.prove),
+        training_tasks.make_train_job(
+            train_expert.data_source, resolve, prove_serving.prove, train_expert.asked
+        ),
         on_success=train_expert.finish,
     )
     registry.register(test_expert.TEST, test_expert.run_job, on_success=test_expert.finish)

@@ -24,7 +24,7 @@ from engine.knowledge.schemas import BaseView
 from engine.market import service as market
 from engine.training import service as training
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, RunView
+from engine.training.schemas import Point, RunView, Sample
 
 TRAIN = "training.sft"
 KEPT_OF_DATASET = {"id", "name", "train_rows", "validation_rows", "seed", "validation_percent"}
@@ -36,14 +36,16 @@ def start(
     name: str,
     dataset_id: str,
     knowledge_base_ids: Sequence[str] = (),
+    questions: Sequence[str] = (),
     preset: str = "balanced",
     changes: dict[str, Any] | None = None,
 ) -> tuple[RunView, JobView]:
     """Submit a LoRA fine-tuning of the base model on a dataset.
 
-    `preset` chooses a recipe by the size of the data; `changes` override single values of it. Raises
-    BadInput naming the value at fault, also when no machine has the memory for it, NotFound for another
-    tenant's data or knowledge, and Forbidden when the plan has no room for it.
+    `preset` chooses a recipe by the size of the data; `changes` override single values of it. `questions`
+    are answered by the model in training at ends of epochs. Raises BadInput naming the value at fault, also
+    when no machine has the memory for it, NotFound for another tenant's data or knowledge, and Forbidden
+    when the plan has no room for it.
     """
     require(person, "developer")
     with unit_of_work() as uow:
@@ -62,6 +64,7 @@ def start(
             base_model=settings().base_model,
             recipe=recipe,
             knowledge_base_ids=knowledge_base_ids,
+            questions=questions,
             dataset_fingerprint=dataset.fingerprint,
         )
         bases = require_bases(uow, knowledge_base_ids, person.tenant_id)
@@ -118,6 +121,17 @@ def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
     with unit_of_work() as uow:
         run = training.get_run(uow, run_id, tenant_id)
     return write_rows(run.name, run.dataset_id, run.knowledge_base_ids, tenant_id, folder)
+
+
+def asked(run: RunView) -> dict[str, list[dict[str, str]]]:
+    """Return for each question of a run what its expert would read for it when it serves."""
+    bases = tuple(run.knowledge_base_ids)
+    speaker = Speaker(name=run.name, knowledge_base_ids=bases, knowledge_tenant_id=run.tenant_id)
+    found = {}
+    for question in run.questions:
+        prompt = prompt_for(speaker, [{"role": "user", "content": question}])
+        found[question] = [{"role": m["role"], "content": m["content"]} for m in prompt.messages]
+    return found
 
 
 def write_rows(
@@ -184,6 +198,13 @@ def watch(person: Person, run_id: str) -> tuple[RunView, JobView, list[Point]]:
         run = training.get_run(uow, run_id, person.tenant_id)
         job = jobs.get(uow, run.job_id or "", person.tenant_id)
         return run, job, training.points(uow, run_id, person.tenant_id)
+
+
+def samples(person: Person, run_id: str) -> list[Sample]:
+    """Return what the model in training answered so far, by step. Raises NotFound."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return training.samples(uow, run_id, person.tenant_id)
 
 
 def watch_job(person: Person, job_id: str) -> tuple[RunView, JobView, list[Point]]:

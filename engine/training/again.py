@@ -8,7 +8,7 @@ from typing import Any, Literal
 from engine.kit.blobs import BlobStore
 from engine.training.checkpoints import CheckpointStore, Identity, base_digest, data_digest
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point
+from engine.training.schemas import Point, Sample
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -34,6 +34,8 @@ class _Bystander:
     def resumed(self, step: int) -> None: ...
 
     def points(self, new: Sequence[Point]) -> None: ...
+
+    def samples(self, new: Sequence[Sample]) -> None: ...
 
     def saved(self, step: int) -> None: ...
 

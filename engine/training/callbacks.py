@@ -4,11 +4,14 @@ import math
 import time
 from typing import Any, Literal
 
+import psutil
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from engine.kit.errors import EngineError
 from engine.training.checkpoints import CheckpointStore
 from engine.training.recipe import LoraRecipe
+from engine.training.samples import Sampler
 from engine.training.schemas import Monitor, Point
 
 POINTS_PER_RUN = 500
@@ -25,9 +28,9 @@ class Diverged(EngineError):
 class RunCallback(TrainerCallback):
     """Reports, saves and stops one training.
 
-    Everything is decided at the end of a step, in this order: log, evaluate, save. A checkpoint therefore
-    always holds the random state after the evaluation, and a run that continues from it draws the same
-    numbers as one that was never interrupted.
+    Everything is decided at the end of a step, in this order: log, ask, evaluate, save. A checkpoint
+    therefore always holds the random state after the evaluation, and a run that continues from it draws the
+    same numbers as one that was never interrupted.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class RunCallback(TrainerCallback):
         monitor: Monitor,
         *,
         evaluates: bool,
+        sampler: Sampler,
         seconds: float = 0.0,
         tokens: int = 0,
         kept_step: int = 0,
     ) -> None:
         self.recipe, self.store, self.monitor, self.evaluates = recipe, store, monitor, evaluates
+        self.sampler = sampler
         self.stopped: Literal["pause", "cancel"] | None = None
         self.kept_step = kept_step
         self.eval_loss: float | None = None
@@ -82,7 +87,8 @@ class RunCallback(TrainerCallback):
         control.should_training_stop = last or self.stopped is not None
         control.should_save = control.should_training_stop or self._save_due(step, epoch_ends)
         every = max(1, state.max_steps // POINTS_PER_RUN)
-        control.should_log = step % every == 0 or control.should_save or control.should_evaluate
+        asks = self.sampler.due(step, state.max_steps)
+        control.should_log = step % every == 0 or control.should_save or control.should_evaluate or asks
 
     def on_log(
         self,
@@ -90,12 +96,13 @@ class RunCallback(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         logs: dict[str, Any] | None = None,
-        **_: Any,
+        **parts: Any,
     ) -> None:
         """Turn what the trainer logs into points, and stop at a loss that is not a number."""
         values = logs or {}
         if "loss" in values:
             self._train_point(state, values)
+            self._ask(state, parts)
         elif "eval_loss" in values:
             self.eval_loss = self._finite(state, float(values["eval_loss"]))
             point = self._point or Point(step=state.global_step, epoch=state.epoch or 0.0)
@@ -139,8 +146,16 @@ class RunCallback(TrainerCallback):
             learning_rate=float(values["learning_rate"]),
             grad_norm=self._finite(state, float(values.get("grad_norm", 0.0))),
             tokens_per_second=round(speed, 1),
+            memory=_memory(),
         )
         self._publish(state, self._point)
+
+    def _ask(self, state: TrainerState, parts: dict[str, Any]) -> None:
+        """Have the run's questions answered when it is time, and leave that out of the training speed."""
+        if self.sampler.due(state.global_step, state.max_steps):
+            said = self.sampler.ask(parts["model"], parts["processing_class"], state.global_step)
+            self.monitor.samples(said)
+            self._mark = time.monotonic()
 
     def _publish(self, state: TrainerState, point: Point) -> None:
         self.monitor.points([point])
@@ -158,3 +173,10 @@ class RunCallback(TrainerCallback):
             return value
         rate = f"{self.recipe.learning_rate:g}"
         raise Diverged("training.diverged", step=state.global_step, kept=self.kept_step, rate=rate)
+
+
+def _memory() -> int:
+    """Return the bytes that a point reports; see `Point`."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return int(psutil.Process().memory_info().rss)

@@ -1,4 +1,4 @@
-"""Tables of training runs and the points of their curves."""
+"""Tables of training runs, the points of their curves, and what the models answered on the way."""
 
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ class TrainingRun(Base):
     job_id: Mapped[str | None] = mapped_column(index=True)
     dataset_id: Mapped[str] = mapped_column(index=True)
     knowledge_base_ids: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    questions: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     base_model: Mapped[str]
     recipe: Mapped[dict[str, Any]]
     dataset_fingerprint: Mapped[str | None]
@@ -44,3 +45,16 @@ class TrainingPoint(Base):
     learning_rate: Mapped[float | None]
     grad_norm: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
+    memory: Mapped[int | None]
+
+
+class TrainingSample(Base):
+    """What the model answered at one step of a run to one of its questions."""
+
+    __tablename__ = "training_samples"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey(TrainingRun.id, ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    question: Mapped[str]
+    answer: Mapped[str]

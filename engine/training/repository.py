@@ -6,8 +6,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from engine.training.models import TrainingPoint, TrainingRun
-from engine.training.schemas import Point
+from engine.training.models import TrainingPoint, TrainingRun, TrainingSample
+from engine.training.schemas import Point, Sample
 
 
 def add_run(uow: Session, run: TrainingRun) -> None:
@@ -68,5 +68,33 @@ def put_points(uow: Session, run_id: str, new: Sequence[Point]) -> None:
         statement.on_conflict_do_update(
             index_elements=[TrainingPoint.run_id, TrainingPoint.step],
             set_={name: statement.excluded[name] for name in names},
+        )
+    )
+
+
+def samples(uow: Session, run_id: str) -> Sequence[TrainingSample]:
+    """Return the answers of a run by step, those of a step in the order of its questions."""
+    query = select(TrainingSample).where(TrainingSample.run_id == run_id)
+    return uow.scalars(query.order_by(TrainingSample.step, TrainingSample.number)).all()
+
+
+def drop_samples(uow: Session, run_id: str, after_step: int) -> None:
+    """Delete the answers behind a step."""
+    uow.execute(
+        delete(TrainingSample)
+        .where(TrainingSample.run_id == run_id, TrainingSample.step > after_step)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def put_samples(uow: Session, run_id: str, new: Sequence[Sample]) -> None:
+    """Insert answers, replacing those to the same question at the same step."""
+    if not new:
+        return
+    statement = insert(TrainingSample).values([{"run_id": run_id, **sample.model_dump()} for sample in new])
+    uow.execute(
+        statement.on_conflict_do_update(
+            index_elements=[TrainingSample.run_id, TrainingSample.step, TrainingSample.number],
+            set_={name: statement.excluded[name] for name in ("question", "answer")},
         )
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.training.examples import load_examples
 from engine.training.failures import explained
 from engine.training.probes import probes
 from engine.training.recipe import TINY, LoraRecipe
+from engine.training.samples import Conversation, Sampler
 from engine.training.schemas import Monitor, Probe
 from engine.training.trainer import AnswerTrainer
 
@@ -68,12 +70,13 @@ def train(
     workdir: Path,
     store: CheckpointStore,
     monitor: Monitor,
+    questions: Mapping[str, Conversation] | None = None,
 ) -> Outcome:
     """Train until the recipe is done or the monitor asks to stop; continue from the newest checkpoint.
 
     The rows are JSON lines of `{"messages": [...]}`; each assistant turn becomes one example whose loss
     counts only the tokens of that turn. Trains in bfloat16 on a CUDA device, else in float32 on the CPU.
-    No code from the base model's folder is run.
+    No code from the base model's folder is run. `questions` are asked on the way, see `Sampler`.
 
     Raises BadInput when no row fits into `recipe.max_length`, Diverged when the loss is not a number,
     OutOfMemory, and DiskFull.
@@ -86,6 +89,7 @@ def train(
         store,
         monitor,
         evaluates=bool(validation_rows),
+        sampler=Sampler(questions or {}, recipe.epochs),
         seconds=newest.seconds if newest else 0.0,
         tokens=newest.tokens if newest else 0,
         kept_step=newest.step if newest else 0,

@@ -11,7 +11,8 @@ class Point(BaseModel):
     """What was measured at one optimiser step; None where nothing was measured.
 
     `loss` and `eval_loss` are mean cross-entropies in nats per answer token, `epoch` counts passes over
-    the training rows, `tokens_per_second` counts prompt and answer tokens.
+    the training rows, `tokens_per_second` counts prompt and answer tokens. `memory` is in bytes: the most
+    that this attempt has held on a GPU so far, or what its process holds now where it trains on the CPU.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -23,6 +24,18 @@ class Point(BaseModel):
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_second: float | None = None
+    memory: int | None = None
+
+
+class Sample(BaseModel):
+    """What the model in training answered at one step to one of the run's questions, the `number`-th."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    step: int
+    number: int
+    question: str
+    answer: str
 
 
 class RunView(BaseModel):
@@ -37,6 +50,7 @@ class RunView(BaseModel):
     job_id: str | None
     dataset_id: str
     knowledge_base_ids: list[str]
+    questions: list[str] = []
     base_model: str
     recipe: dict[str, Any]
     dataset_fingerprint: str | None
@@ -153,6 +167,9 @@ class Monitor(Protocol):
 
     def points(self, new: Sequence[Point]) -> None:
         """New points of the curve; a step may come twice, the later one counts."""
+
+    def samples(self, new: Sequence[Sample]) -> None:
+        """New answers to the run's questions; one to the same question at the same step replaces it."""
 
     def progress(self, done: int, total: int, message: str, metrics: dict[str, Any]) -> None:
         """How far the training is, in optimiser steps."""

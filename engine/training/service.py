@@ -12,12 +12,14 @@ from engine.kit.settings import settings
 from engine.training import repository
 from engine.training.models import TrainingRun
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, RunView, TrainingResult
+from engine.training.schemas import Point, RunView, Sample, TrainingResult
 
 KIND = "training.sft"
 NAME_LIMIT = 80
 SPEEDS = 200  # newest measurements that tell how fast trainings go
 MOST_BASES = 10
+MOST_QUESTIONS = 5
+QUESTION_LIMIT = 500
 
 
 def create_run(
@@ -30,12 +32,14 @@ def create_run(
     base_model: str,
     recipe: LoraRecipe,
     knowledge_base_ids: Sequence[str] = (),
+    questions: Sequence[str] = (),
     dataset_fingerprint: str | None = None,
 ) -> RunView:
     """Write down a run that a job will carry out.
 
-    Raises BadInput for an empty or long name, for too many knowledge bases or one given twice, and for
-    a rank above `max_lora_rank`: such an adapter could be trained but not served.
+    `questions` are asked while it goes. Raises BadInput for an empty or long name, for knowledge bases or
+    questions that are too many or given twice, for a question that is empty or long, and for a rank above
+    `max_lora_rank`: such an adapter could be trained but not served.
     """
     name = name.strip()
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
@@ -56,6 +60,7 @@ def create_run(
         name=name,
         dataset_id=dataset_id,
         knowledge_base_ids=list(knowledge_base_ids),
+        questions=_checked(questions),
         base_model=base_model,
         recipe=recipe.to_dict(),
         dataset_fingerprint=dataset_fingerprint,
@@ -97,16 +102,29 @@ def usual_speed(uow: Session, base_model: str) -> float | None:
 
 
 def restart_curve(uow: Session, run_id: str, from_step: int) -> None:
-    """Drop the points behind the step from which a run continues.
+    """Drop the points and answers behind the step from which a run continues.
 
     Like `add_points`, only for the holder of the run's job: the caller fences the same transaction.
     """
     repository.drop_points(uow, run_id, from_step)
+    repository.drop_samples(uow, run_id, from_step)
 
 
 def add_points(uow: Session, run_id: str, new: Sequence[Point]) -> None:
     """Add to the curve of a run, replacing points of the same step."""
     repository.put_points(uow, run_id, new)
+
+
+def samples(uow: Session, run_id: str, tenant_id: str) -> list[Sample]:
+    """Return what the model answered so far, by step. Raises NotFound."""
+    _run(uow, run_id, tenant_id)
+    return [Sample.model_validate(sample) for sample in repository.samples(uow, run_id)]
+
+
+def add_samples(uow: Session, run_id: str, new: Sequence[Sample]) -> None:
+    """Keep answers, replacing those to the same question at the same step; fenced as `add_points` is."""
+    kept = [sample.model_copy(update={"answer": _storable(sample.answer)}) for sample in new]
+    repository.put_samples(uow, run_id, kept)
 
 
 def finish_run(uow: Session, run_id: str, tenant_id: str, result: Mapping[str, Any]) -> RunView:
@@ -125,3 +143,23 @@ def _run(uow: Session, run_id: str, tenant_id: str) -> TrainingRun:
     if run is None:
         raise NotFound("training.no_run")
     return run
+
+
+def _checked(questions: Sequence[str]) -> list[str]:
+    """Return the questions without space around them. Raises BadInput."""
+    asked = [question.strip() for question in questions]
+    if len(asked) > MOST_QUESTIONS:
+        raise BadInput(
+            "training.too_many_questions", field="questions", count=len(asked), most=MOST_QUESTIONS
+        )
+    for number, question in enumerate(asked, 1):
+        if not question or len(question) > QUESTION_LIMIT or question != _storable(question):
+            raise BadInput("training.bad_question", field="questions", number=number, most=QUESTION_LIMIT)
+    if len(set(asked)) < len(asked):
+        raise BadInput("training.question_twice", field="questions")
+    return asked
+
+
+def _storable(text: str) -> str:
+    """Return `text` without what PostgreSQL refuses: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()

@@ -13,7 +13,7 @@ from engine.kit.database import unit_of_work
 from engine.training import service
 from engine.training.checkpoints import CheckpointStore, Identity, base_digest, data_digest
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, Probe, Provenance, RunView, Serving, TrainingResult
+from engine.training.schemas import Point, Probe, Provenance, RunView, Sample, Serving, TrainingResult
 from engine.training.statistics import row_statistics
 
 FLUSH_SECONDS = 1.0
@@ -56,6 +56,18 @@ class DatasetSource(Protocol):
         """Return (train.jsonl, validation.jsonl)."""
 
 
+class QuestionSource(Protocol):
+    """Returns what a model reads for each of a run's questions."""
+
+    def __call__(self, run: RunView) -> dict[str, list[dict[str, str]]]:
+        """Return conversations by question."""
+
+
+def as_asked(run: RunView) -> dict[str, list[dict[str, str]]]:
+    """Return each question as a conversation of its own, with nothing in front of it."""
+    return {question: [{"role": "user", "content": question}] for question in run.questions}
+
+
 def adapter_prefix(run_id: str) -> str:
     """Return where the adapter of a run lies in the object store."""
     return f"adapters/{run_id}"
@@ -76,7 +88,10 @@ class Proof(Protocol):
 
 
 def make_train_job(
-    source: DatasetSource, resolve_base: Callable[[str], Path], prove: Proof
+    source: DatasetSource,
+    resolve_base: Callable[[str], Path],
+    prove: Proof,
+    questions: QuestionSource = as_asked,
 ) -> Callable[[JobContext], dict[str, Any]]:
     """Return the handler of "training.sft" jobs; `params` are {"run_id", "tenant_id"}.
 
@@ -90,13 +105,19 @@ def make_train_job(
         ctx.report(message="rows")
         paths = source(run.id, run.tenant_id, ctx.workdir / "rows")
         ctx.report(message="base model")
-        return _train(ctx, run, paths, resolve_base(run.base_model), prove).model_dump()
+        base = resolve_base(run.base_model)
+        return _train(ctx, run, paths, base, questions(run), prove).model_dump()
 
     return train_job
 
 
 def _train(
-    ctx: JobContext, run: RunView, paths: tuple[Path, Path], base: Path, prove: Proof
+    ctx: JobContext,
+    run: RunView,
+    paths: tuple[Path, Path],
+    base: Path,
+    questions: dict[str, list[dict[str, str]]],
+    prove: Proof,
 ) -> TrainingResult:
     # torch is imported in the job's own process, not where the handler is registered.
     from engine.training.run import surroundings, train
@@ -114,6 +135,7 @@ def _train(
         workdir=ctx.workdir,
         store=store,
         monitor=monitor,
+        questions=questions,
     )
     monitor.flush()
     if outcome.adapter is None or ctx.stop_requested() == "cancel":
@@ -143,14 +165,15 @@ def _train(
 class JobMonitor:
     """Carries what a training says to its job's row and to the run's curve.
 
-    Points are written in the transaction that also writes the job's checkpoint: that write carries the
-    fencing token, so a worker that comes back late cannot touch the curve of its successor.
+    Points and answers are written in the transaction that also writes the job's checkpoint: that write
+    carries the fencing token, so a worker that comes back late cannot touch what its successor wrote.
     """
 
     def __init__(self, ctx: JobContext, run_id: str) -> None:
         self._ctx, self._run_id = ctx, run_id
         self._step = 0
         self._waiting: dict[int, Point] = {}
+        self._said: dict[tuple[int, int], Sample] = {}
         self._flushed = time.monotonic()
 
     def resumed(self, step: int) -> None:
@@ -166,6 +189,11 @@ class JobMonitor:
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
+    def samples(self, new: Sequence[Sample]) -> None:
+        """Write answers at once: they come seldom, and somebody waits for them."""
+        self._said |= {(sample.step, sample.number): sample for sample in new}
+        self.flush()
+
     def progress(self, done: int, total: int, message: str, metrics: dict[str, Any]) -> None:
         """Pass progress on to the job."""
         self._ctx.report(done=done, total=total, message=message, metrics=metrics)
@@ -180,8 +208,9 @@ class JobMonitor:
         return self._ctx.stop_requested()
 
     def flush(self) -> None:
-        """Write the waiting points."""
+        """Write the waiting points and answers."""
         with unit_of_work() as uow:
             self._ctx.save_checkpoint({"step": self._step}, uow=uow)
             service.add_points(uow, self._run_id, list(self._waiting.values()))
-        self._waiting, self._flushed = {}, time.monotonic()
+            service.add_samples(uow, self._run_id, list(self._said.values()))
+        self._waiting, self._said, self._flushed = {}, {}, time.monotonic()

@@ -14,6 +14,7 @@ from engine.kit.errors import BadInput
 from engine.kit.messages import t
 from studio.handlers import bases
 from studio.views import preview as previews
+from studio.views import runs
 from studio.views import train as views
 
 PRESETS = ("quick", "balanced", "thorough")
@@ -38,11 +39,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Watch:
-    """A run as the page shows it."""
+    """A run as the page shows it; `course` has a plot, or None, for each of `views.runs.GAUGES`."""
 
     head: str
     job: JobView
     curve: go.Figure | None
+    course: list[go.Figure | None]
+    samples: str
     result: str
 
 
@@ -136,6 +139,8 @@ def watch(person: Person, run_id: str, language: str) -> Watch:
         head=views.head(run, dataset_name, language) + bases.ways(person, run.knowledge_base_ids, language),
         job=job,
         curve=views.curve(points, job.state == "succeeded", language) if points else None,
+        course=runs.course(points, language),
+        samples=runs.samples(run, flow.samples(person, run_id), language),
         result=views.result(run, job, expert, language) if job.state == "succeeded" else "",
     )
 

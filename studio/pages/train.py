@@ -9,10 +9,13 @@ from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from engine.training.service import MOST_BASES
+from studio.comparison import Beside, Chooser
+from studio.course import Course
 from studio.frame import JobBox, StudioPage
-from studio.handlers import access, plan
+from studio.handlers import access, compare, plan
 from studio.handlers import train as handlers
 from studio.views import preview as previews
+from studio.views import runs
 from studio.views import train as views
 
 
@@ -25,13 +28,14 @@ class TrainPage(StudioPage):
     """Form, list and detail of training runs."""
 
     path = "train"
-    css = StudioPage.css + views.CSS + previews.CSS
+    css = StudioPage.css + views.CSS + previews.CSS + runs.CSS
 
     def build(self) -> None:
         with gr.Column() as listing:
             self.listing = self.part(listing)
             gr.HTML(f"<h1>{self.t('tab_train')}</h1><p class='mbe-muted'>{self.t('train_why')}</p>")
             self.runs = self.part(gr.HTML())
+            self.chooser = self.part(Chooser(self.language))
             gr.HTML(f"<h2>{self.t('new_run')}</h2>")
             self.lacking = self.part(gr.HTML(visible=False))
             with gr.Column() as form:
@@ -44,6 +48,9 @@ class TrainPage(StudioPage):
             self.job = self.part(JobBox(self.language))
             self.result = self.part(gr.HTML())
             self.curve = self.part(gr.Plot(show_label=False, visible=False))
+            self.course = self.part(Course(self.language))
+            self.samples = self.part(gr.HTML())
+        self.beside = self.part(Beside(self.language))
 
     def _build_form(self) -> None:
         fields: dict[str, Any] = {
@@ -90,6 +97,7 @@ class TrainPage(StudioPage):
             self.on(changed, self.proposing, [fields["dataset"], fields["preset"]])
         self.leads(self.on(self.start.click, self.starting, self.form.inputs, busy=[self.start]))
         self.on(self.look.click, self.checking, self.form.inputs[1:], busy=[self.look])
+        self.leads(self.on(self.chooser.go.click, self.comparing, self.chooser.form.inputs))
         self.connect(self.job, self.tick, self.run_id)
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
@@ -100,6 +108,8 @@ class TrainPage(StudioPage):
                 self.run_id: run_id,
                 **self.shown(person, run_id),
             }
+        if run_ids := query.get("compare"):
+            return {self.listing: gr.update(visible=False), **self.beside.show(person, run_ids)}
         choices = handlers.choices(person, self.language)
         ids = [dataset_id for _, dataset_id in choices.datasets]
         asked = query.get("dataset", "")
@@ -109,6 +119,7 @@ class TrainPage(StudioPage):
         able = bool(ids) and not barred
         return {
             self.runs: handlers.listing(person, self.language),
+            **self.chooser.show(person),
             self.lacking: gr.update(value=lacking, visible=not able),
             self.form_place: gr.update(visible=able),
             self.form.fields["dataset"]: gr.update(choices=choices.datasets, value=chosen),
@@ -122,6 +133,8 @@ class TrainPage(StudioPage):
             self.head: now.head,
             self.result: now.result,
             self.curve: gr.update(value=now.curve, visible=now.curve is not None),
+            self.samples: now.samples,
+            **self.course.show(now),
             **self.job.show(now.job),
         }
 
@@ -184,6 +197,13 @@ class TrainPage(StudioPage):
         except EngineError as error:
             return {**self.form.refused(error), self.goto: ""}
         return {**self.form.cleared(), self.goto: access.address(self.language, self.path, run=run_id)}
+
+    def comparing(self, run_ids: list[str] | None, _request: gr.Request) -> dict[Any, Any]:
+        try:
+            wanted = compare.chosen(run_ids or [])
+        except EngineError as error:
+            return {**self.chooser.form.refused(error), self.goto: ""}
+        return {self.goto: access.address(self.language, self.path, compare=wanted)}
 
     def tick(self, run_id: str, request: gr.Request) -> dict[Any, Any]:
         return self.shown(person_of(request), run_id)

@@ -11,7 +11,8 @@ from engine.jobs.models import Job
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import service
-from engine.training.schemas import Point
+from engine.training import service as training
+from engine.training.schemas import Point, Sample
 from studio.handlers import data, jobs, knowledge, train
 from studio.views import train as views
 from tests.support import run_queued_jobs
@@ -146,6 +147,30 @@ def test_a_finished_run_offers_its_files(dana: Person, dataset_id: str) -> None:
     ):
         assert f'href="/api/admin/training/{job.id}/{file}"' in shown
     assert 'href="/api/admin/training/registry?format=yaml"' in train.listing(dana, "zh")
+
+
+def test_what_a_run_measured_and_answered_is_shown_to_its_tenant_only(
+    dana: Person, other: Person, dataset_id: str
+) -> None:
+    run, _ = train_expert.start(
+        dana, name="Helper", dataset_id=dataset_id, preset="quick", questions=["When <b>?"]
+    )
+    watch = train.watch(dana, run.id, "en")
+    assert watch.course == [None] * 4 and "end of an epoch" in watch.samples
+    answer = Sample(step=1, number=0, question="When <b>?", answer="<script>alert(1)</script>")
+    with unit_of_work() as uow:
+        training.add_points(uow, run.id, [Point(step=1, epoch=0.1, loss=1.0, memory=1 << 30)])
+        training.add_samples(uow, run.id, [answer])
+    for language, title in (
+        ("en", "Memory in GB: 1 now, 1 at its peak"),
+        ("zh", "内存（GB）：当前 1，最高 1"),
+    ):
+        watch = train.watch(dana, run.id, language)
+        [memory] = [figure for figure in watch.course if figure is not None]
+        assert memory.layout.title.text == title
+        assert "When &lt;b&gt;?" in watch.samples and "&lt;script&gt;" in watch.samples
+    with pytest.raises(NotFound):
+        train_expert.samples(other, run.id)
 
 
 def points(*losses: float, held_out: tuple[float, ...] = ()) -> list[Point]:

@@ -7,8 +7,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
+from engine.flows import compare_trainings
 from engine.flows import preview_training as previews
 from engine.flows import train_expert as flow
+from engine.flows.compare_trainings import Comparison
 from engine.flows.prepare_knowledge import change_job
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
@@ -29,9 +31,13 @@ class Wanted(BaseModel):
 
 
 class NewTraining(Wanted):
-    """The same, with the name that the expert gets."""
+    """The same, with the name that the expert gets.
+
+    Up to 5 `questions` of at most 500 characters are answered by the model while it learns; see `status`.
+    """
 
     name: str
+    questions: list[str] = Field(default_factory=list)
 
 
 @router.post("/preview")
@@ -55,6 +61,7 @@ def start(given: NewTraining, caller: Caller) -> dict[str, object]:
         name=given.name,
         dataset_id=given.dataset_id,
         knowledge_base_ids=given.kb_ids,
+        questions=given.questions,
         preset=given.preset,
         changes=given.recipe,
     )
@@ -63,13 +70,20 @@ def start(given: NewTraining, caller: Caller) -> dict[str, object]:
 
 @router.get("/{job_id}/status")
 def status(job_id: str, caller: Caller) -> dict[str, object]:
-    """Return job, run and loss curve so far."""
+    """Return job, run, loss curve and answers to the run's questions so far."""
     run, job, points = flow.watch_job(caller, job_id)
     return {
         "job": job.model_dump(mode="json"),
         "run": run.model_dump(mode="json"),
         "curve": [point.model_dump(mode="json") for point in points],
+        "samples": [sample.model_dump(mode="json") for sample in flow.samples(caller, run.id)],
     }
+
+
+@router.get("/compare")
+def compare(caller: Caller, runs: str) -> Comparison:
+    """Return two to four runs side by side: `runs` are their ids with commas between them."""
+    return compare_trainings.compare(caller, [run.strip() for run in runs.split(",") if run.strip()])
 
 
 @router.post("/{job_id}/pause")

@@ -7,6 +7,9 @@ from fastapi.testclient import TestClient
 
 from engine.accounts.schemas import Person
 from engine.flows import train_expert
+from engine.kit.database import unit_of_work
+from engine.training import service as training
+from engine.training.schemas import Point, Sample
 from tests.support import make_person
 
 Gateway = Callable[[Person | None], TestClient]
@@ -88,7 +91,65 @@ def test_a_preview_says_what_would_be_trained_and_starts_nothing(
     found = client.post("/admin/training/preview", json=wanted).json()
     assert found["fits"] and found["recipe"]["epochs"] == 2 and found["estimate"]["memory"] > 2**30
     assert any(piece["learnt"] for piece in found["shown"][0]["pieces"])
-    assert client.get("/api/jobs/none").status_code == 404
+    assert train_expert.runs(developer) == []
     other = gateway(make_person("other@example.com", "developer"))
     assert other.post("/admin/training/preview", json=wanted).status_code == 404
     assert client.post("/admin/training/preview", json={**wanted, "name": "x"}).status_code == 400
+
+
+def test_questions_are_kept_with_the_run_and_their_answers_come_with_its_status(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    started = client.post("/admin/training/start", json={**body, "questions": ["Open on Sunday?"]}).json()
+    run_id, path = started["run"]["id"], f"/admin/training/{started['job_id']}/status"
+    assert client.get(path).json()["samples"] == []
+    sample = Sample(step=3, number=0, question="Open on Sunday?", answer="Yes.")
+    with unit_of_work() as uow:
+        training.add_points(uow, run_id, [Point(step=3, epoch=1.0, loss=1.0, memory=7)])
+        training.add_samples(uow, run_id, [sample])
+    status = client.get(path).json()
+    assert status["run"]["questions"] == ["Open on Sunday?"]
+    assert status["samples"] == [sample.model_dump()] and status["curve"][0]["memory"] == 7
+
+
+@pytest.mark.parametrize(
+    ("questions", "code"),
+    [
+        (["?"] * 6, "training.too_many_questions"),
+        (["x" * 501], "training.bad_question"),
+        (["a", "a"], "training.question_twice"),
+        ("a", "gateway.invalid"),
+    ],
+)
+def test_what_are_no_questions_is_refused_at_the_field(
+    gateway: Gateway, developer: Person, body: dict[str, object], questions: object, code: str
+) -> None:
+    answer = gateway(developer).post("/admin/training/start", json={**body, "questions": questions})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "questions", code)
+    assert train_expert.runs(developer) == []
+
+
+def test_trainings_are_compared_for_their_own_tenant_only(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    recipes = [{"epochs": epochs} for epochs in (2, 3)]
+    started = [client.post("/admin/training/start", json={**body, "recipe": recipe}) for recipe in recipes]
+    ids = [answer.json()["run"]["id"] for answer in started]
+    found = client.get("/admin/training/compare", params={"runs": ",".join(ids)}).json()
+    assert [run["run_id"] for run in found["runs"]] == ids
+    assert found["settings"] == [{"name": "epochs", "values": [2, 3]}]
+    assert (found["comparable"], found["verdict"], found["lowest"]) == (True, "not_measured", None)
+    rival = gateway(make_person("rival@example.com", "developer"))
+    for asking, runs, status in (
+        (rival, ",".join(ids), 404),
+        (client, f"{ids[0]},run_none", 404),
+        (client, ids[0], 400),
+        (client, "", 400),
+        (gateway(None), ",".join(ids), 401),
+    ):
+        answer = asking.get("/admin/training/compare", params={"runs": runs})
+        assert answer.status_code == status
+    assert client.get("/admin/training/compare").status_code == 400

@@ -78,3 +78,14 @@ def test_one_base_of_another_tenant_is_enough_to_be_refused(
             )
         assert caught.value.field == "kb_ids"
     assert train_expert.runs(dana) == []
+
+
+def test_a_question_is_asked_with_what_the_bases_find_for_it(
+    dana: Person, dataset_id: str, base_ids: list[str]
+) -> None:
+    question = "冰箱的价格是多少？"
+    given = {"name": "Prices", "dataset_id": dataset_id, "questions": [question]}
+    grounded, _ = train_expert.start(dana, knowledge_base_ids=base_ids, **given)
+    plain, _ = train_expert.start(dana, **given)
+    assert "3699" in train_expert.asked(grounded)[question][-1]["content"]
+    assert train_expert.asked(plain) == {question: [{"role": "user", "content": question}]}

@@ -10,7 +10,6 @@ from engine.jobs import service as jobs
 from engine.kit.database import Base, engine, plain_url, unit_of_work
 from engine.kit.migrate import alembic_config, upgrade
 from engine.knowledge import checks, service
-from engine.training import service as training
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_models(db: str) -> None:
@@ -42,12 +41,33 @@ def test_the_base_of_an_old_run_becomes_the_first_of_its_list(db: str) -> None:
         uow.execute(text(insert), [{"id": run_id, "base": base} for run_id, base in old.items()])
     command.upgrade(alembic_config(db), "0005")
     with unit_of_work() as uow:
-        lists = {run.id: run.knowledge_base_ids for run in training.runs(uow, "t")}
+        rows = uow.execute(text("select id, knowledge_base_ids from training_runs"))
+        lists = {row.id: row.knowledge_base_ids for row in rows}
     assert lists == {"run_1": ["kb_1"], "run_2": [], "run_3": []}
     command.downgrade(alembic_config(db), "0004")
     with unit_of_work() as uow:
         rows = uow.execute(text("select id, knowledge_base_id from training_runs"))
         assert {row.id: row.knowledge_base_id for row in rows} == {**old, "run_3": None}
+
+
+def test_runs_from_before_they_were_watched_keep_what_was_measured(db: str) -> None:
+    begin_at("0007")
+    with unit_of_work() as uow:
+        uow.execute(
+            text(
+                "insert into training_runs (id, tenant_id, owner_id, name, dataset_id, base_model, recipe,"
+                " created_at) values ('run_1', 't', 'p', 'Shop', 'ds', 'starter', '{}', now());"
+                "insert into training_points (run_id, step, epoch, loss) values ('run_1', 1, 0.1, 2)"
+            )
+        )
+    command.upgrade(alembic_config(db), "0008")
+    with unit_of_work() as uow:
+        assert uow.execute(text("select loss, memory from training_points")).one() == (2, None)
+        assert uow.execute(text("select questions from training_runs")).scalar_one() == []
+    command.downgrade(alembic_config(db), "0007")
+    with unit_of_work() as uow:
+        assert uow.execute(text("select loss from training_points")).scalar_one() == 2
+    upgrade(plain_url())
 
 
 def test_migrating_again_changes_nothing(db: str) -> None:

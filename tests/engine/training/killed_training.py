@@ -28,6 +28,7 @@ class Watcher:
         self.begun = self.done = 0
         self.curve: dict[int, Point] = {}
         self.kept: list[int] = []
+        self.said: list[Any] = []
         self.metrics: dict[str, Any] = {}
 
     def resumed(self, step: int) -> None:
@@ -35,6 +36,9 @@ class Watcher:
 
     def points(self, new: Any) -> None:
         self.curve |= {point.step: point for point in new}
+
+    def samples(self, new: Any) -> None:
+        self.said += new
 
     def progress(self, done: int, total: int, message: str, metrics: dict[str, Any]) -> None:
         self.done, self.total, self.message, self.metrics = done, total, message, metrics

@@ -50,7 +50,13 @@ class Bench:
             self.folder / machine / "trainer", blobs, "checkpoints/r", self.killed.IDENTITY
         )
 
-    def train(self, machine: str, recipe: LoraRecipe | None = None, **wishes: Any) -> tuple[Any, Any]:
+    def train(
+        self,
+        machine: str,
+        recipe: LoraRecipe | None = None,
+        questions: dict[str, list[dict[str, str]]] | None = None,
+        **wishes: Any,
+    ) -> tuple[Any, Any]:
         from engine.training.run import train
 
         watcher = self.killed.Watcher(**wishes)
@@ -63,6 +69,7 @@ class Bench:
             workdir=self.folder / machine,
             store=self.store(machine),
             monitor=watcher,
+            questions=questions,
         )
         return outcome, watcher
 
@@ -110,6 +117,7 @@ def test_the_loss_goes_down_and_everything_is_reported(whole: tuple[Any, Any]) -
     assert [point.step for point in curve if point.eval_loss is not None] == [5, 10, 15]
     assert outcome.eval_loss == curve[-1].eval_loss < curve[4].eval_loss
     assert all(point.grad_norm > 0 and point.tokens_per_second > 0 for point in curve)
+    assert all(1 << 20 < point.memory < 1 << 40 for point in curve)
     assert curve[-1].learning_rate < curve[4].learning_rate <= 0.05
     assert watcher.message == "step 15/15" and watcher.metrics["seconds_left"] == 0
     assert watcher.kept == [2, 4, 6, 8, 10, 12, 14, 15]
@@ -153,6 +161,23 @@ def test_a_paused_training_continues_exactly_on_another_machine(
         whole[0].eval_loss,
         whole[0].tokens,
     )
+
+
+def test_questions_are_answered_on_the_way_and_change_nothing(bench: Bench, whole: tuple[Any, Any]) -> None:
+    questions = {asked: [{"role": "user", "content": asked}] for asked in ("Shelf 3?", "架子" * 250)}
+    first, watcher = bench.train("here", questions=questions, stop_after=7)
+    assert first.stopped == "pause" and [(s.step, s.number) for s in watcher.said] == [(5, 0), (5, 1)]
+    second, watcher = bench.train("elsewhere", questions=questions)
+    assert [(s.step, s.question) for s in watcher.said] == [(n, q) for n in (10, 15) for q in questions]
+    assert "Row" in watcher.said[-2].answer
+    assert difference(second.adapter, whole[0].adapter) == 0.0
+    assert (second.loss, second.eval_loss, second.tokens) == (
+        whole[0].loss,
+        whole[0].eval_loss,
+        whole[0].tokens,
+    )
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    assert all((second.adapter / n).read_bytes() == (whole[0].adapter / n).read_bytes() for n in names)
 
 
 def test_killed_in_a_step_and_again_while_saving_it_still_ends_the_same(

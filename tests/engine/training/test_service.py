@@ -6,7 +6,7 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.training import service
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, RunView
+from engine.training.schemas import Point, RunView, Sample
 
 RESULT = {
     "adapter_prefix": "adapters/r",
@@ -49,15 +49,51 @@ def test_points_replace_each_other_and_are_read_from_a_step_on(db: str) -> None:
     run = new_run()
     with unit_of_work() as uow:
         service.add_points(uow, run.id, [Point(step=n, epoch=n / 10, loss=1.0 / n) for n in (1, 2, 3)])
-        service.add_points(uow, run.id, [Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2)])
+        service.add_points(uow, run.id, [Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2, memory=5 << 32)])
         service.add_points(uow, run.id, [])
     with unit_of_work() as uow:
         assert [point.step for point in service.points(uow, run.id, "t")] == [1, 2, 3]
         assert service.points(uow, run.id, "t", after_step=2) == [
-            Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2)
+            Point(step=3, epoch=0.3, loss=0.1, eval_loss=0.2, memory=5 << 32)
         ]
         service.restart_curve(uow, run.id, 1)
         assert [point.step for point in service.points(uow, run.id, "t")] == [1]
+
+
+def said(step: int, answer: str, number: int = 0) -> Sample:
+    return Sample(step=step, number=number, question=f"Q{number}?", answer=answer)
+
+
+def test_answers_replace_each_other_and_are_cut_with_the_curve(db: str) -> None:
+    run = new_run(questions=[" Q0? ", "Q1?"])
+    assert run.questions == ["Q0?", "Q1?"] and new_run().questions == []
+    with unit_of_work() as uow:
+        service.add_samples(uow, run.id, [said(5, "b", 1), said(5, "a"), said(10, "c\0\ud800!")])
+        service.add_samples(uow, run.id, [said(5, "A")])
+        service.add_samples(uow, run.id, [])
+    with unit_of_work() as uow:
+        found = service.samples(uow, run.id, "t")
+        assert found == [said(5, "A"), said(5, "b", 1), said(10, "c!")]
+        service.restart_curve(uow, run.id, 5)
+        assert [sample.step for sample in service.samples(uow, run.id, "t")] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("questions", "key"),
+    [
+        ([f"{n}?" for n in range(6)], "training.too_many_questions"),
+        (["a?", " "], "training.bad_question"),
+        (["x" * 501], "training.bad_question"),
+        (["a\0b"], "training.bad_question"),
+        (["a\ud800b"], "training.bad_question"),
+        (["a?", "b?", "a? "], "training.question_twice"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(db: str, questions: list[str], key: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        new_run(questions=questions)
+    assert (caught.value.key, caught.value.field) == (key, "questions")
+    assert new_run(questions=["x" * 500, "两\n行"]).questions[1] == "两\n行"
 
 
 def test_another_tenant_finds_nothing(db: str) -> None:
@@ -66,6 +102,7 @@ def test_another_tenant_finds_nothing(db: str) -> None:
         for call in (
             lambda: service.get_run(uow, run.id, "other"),
             lambda: service.points(uow, run.id, "other"),
+            lambda: service.samples(uow, run.id, "other"),
             lambda: service.attach_job(uow, run.id, "other", "job"),
             lambda: service.finish_run(uow, run.id, "other", RESULT),
         ):

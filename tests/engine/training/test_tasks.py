@@ -14,7 +14,7 @@ from engine.kit.errors import NotFound
 from engine.training import service
 from engine.training.checkpoints import base_digest, data_digest
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, Probe, Serving
+from engine.training.schemas import Point, Probe, Sample, Serving
 from engine.training.tasks import JobMonitor, make_train_job
 
 RECIPE = LoraRecipe(rank=4, alpha=8, epochs=2, batch_size=4, learning_rate=1e-2, save_steps=3)
@@ -31,7 +31,14 @@ def told_to_be_the_same(ctx: Any, adapter_prefix: str, precision: str, probes: S
 def run_id(db: str) -> str:
     with unit_of_work() as uow:
         return service.create_run(
-            uow, person_id="p", tenant_id="t", name="Shop", dataset_id="ds", base_model="tiny", recipe=RECIPE
+            uow,
+            person_id="p",
+            tenant_id="t",
+            name="Shop",
+            dataset_id="ds",
+            base_model="tiny",
+            recipe=RECIPE,
+            questions=["Shelf 1?"],
         ).id
 
 
@@ -49,6 +56,11 @@ def job(run_id: str, tiny_base: Path, row_files: tuple[Path, Path]) -> Callable[
 def curve(run_id: str) -> list[Point]:
     with unit_of_work() as uow:
         return service.points(uow, run_id, "t")
+
+
+def samples(run_id: str) -> list[Sample]:
+    with unit_of_work() as uow:
+        return service.samples(uow, run_id, "t")
 
 
 @pytest.mark.model
@@ -72,6 +84,10 @@ def test_pause_here_resume_elsewhere_and_read_the_curve_meanwhile(
     result = job(second)
     assert second.checkpoints[0] == {"step": 4}
     assert [point.step for point in curve(run_id)] == list(range(1, STEPS + 1))
+    assert [(sample.step, sample.question) for sample in samples(run_id)] == [
+        (5, "Shelf 1?"),
+        (10, "Shelf 1?"),
+    ]
     assert result["adapter_prefix"] == f"adapters/{run_id}" and result["steps"] == STEPS
     fields = {"adapter_prefix", "steps", "loss", "eval_loss", "seconds", "tokens", "provenance", "serving"}
     assert set(result) == fields
@@ -112,11 +128,17 @@ def test_a_worker_that_lost_its_job_cannot_touch_the_curve(
     monitor.points([Point(step=1, epoch=0.1, loss=9.0)])
     with pytest.raises(BaseException, match="stopped"):
         monitor.flush()
-    assert curve(run_id) == [Point(step=1, epoch=0.1, loss=1.0)]
+    with pytest.raises(BaseException, match="stopped"):
+        monitor.samples([Sample(step=1, number=0, question="Shelf 1?", answer="Late.")])
+    assert curve(run_id) == [Point(step=1, epoch=0.1, loss=1.0)] and samples(run_id) == []
     successor = JobMonitor(holder, run_id)
     successor.points([Point(step=1, epoch=0.1, loss=2.0)])
     successor.saved(1)
+    successor.samples([Sample(step=2, number=0, question="Shelf 1?", answer="Row 1.")])
     assert curve(run_id) == [Point(step=1, epoch=0.1, loss=2.0)]
+    assert [sample.answer for sample in samples(run_id)] == ["Row 1."]
+    JobMonitor(holder, run_id).resumed(1)
+    assert samples(run_id) == []
 
 
 def test_another_tenants_run_is_not_found(
