@@ -1,5 +1,6 @@
 """The training page: what to train with which recipe, and how a run goes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,9 +114,18 @@ def check(
 
 
 def start(
-    person: Person, name: str, dataset_id: str, base_ids: list[str], preset: str, values: dict[str, Any]
+    person: Person,
+    name: str,
+    dataset_id: str,
+    base_ids: list[str],
+    preset: str,
+    values: dict[str, Any],
+    questions: Sequence[str] = (),
 ) -> str:
-    """Start a training and return the run's id. Raises BadInput naming the field at fault."""
+    """Start a training and return the run's id. Raises BadInput naming the field at fault.
+
+    `questions` are lines that the model answers while it learns; empty ones do not count.
+    """
     if not dataset_id:
         raise BadInput("studio.choose_dataset", field="dataset")
     changes = {name: value for name, value in values.items() if value is not None}
@@ -126,6 +136,7 @@ def start(
         knowledge_base_ids=base_ids,
         preset=preset,
         changes=changes,
+        questions=[line.strip() for line in questions if line.strip()],
     )
     return run.id
 

@@ -75,11 +75,15 @@ class TrainPage(StudioPage):
             info=self.t("preset_info"),
         )
         self.words = self.part(gr.HTML())
-        with gr.Accordion(self.t("advanced"), open=False), gr.Row():
-            for name in handlers.ADVANCED:
-                fields[name] = gr.Number(
-                    label=self.t(f"recipe_{name}"), info=self.t(f"recipe_{name}_info"), min_width=240
-                )
+        with gr.Accordion(self.t("advanced"), open=False):
+            with gr.Row():
+                for name in handlers.ADVANCED:
+                    fields[name] = gr.Number(
+                        label=self.t(f"recipe_{name}"), info=self.t(f"recipe_{name}_info"), min_width=240
+                    )
+            fields["questions"] = gr.Textbox(
+                label=self.t("own_questions"), info=self.t("own_questions_info"), lines=3, max_length=3000
+            )
         self.form = self.part(Form(self.language, **fields))
         with gr.Row(elem_classes="mbe-row"):
             self.start = gr.Button(self.t("start_training"), variant="primary", size="md")
@@ -96,7 +100,7 @@ class TrainPage(StudioPage):
         for changed in (fields["dataset"].change, fields["preset"].change):
             self.on(changed, self.proposing, [fields["dataset"], fields["preset"]])
         self.leads(self.on(self.start.click, self.starting, self.form.inputs, busy=[self.start]))
-        self.on(self.look.click, self.checking, self.form.inputs[1:], busy=[self.look])
+        self.on(self.look.click, self.checking, self.form.inputs[1:-1], busy=[self.look])
         self.leads(self.on(self.chooser.go.click, self.comparing, self.chooser.form.inputs))
         self.connect(self.job, self.tick, self.run_id)
 
@@ -186,13 +190,20 @@ class TrainPage(StudioPage):
         epochs: float | None,
         batch_size: float | None,
         max_length: float | None,
+        questions: str,
         request: gr.Request,
     ) -> dict[Any, Any]:
         given = (rank, alpha, learning_rate, epochs, batch_size, max_length)
         values = dict(zip(handlers.ADVANCED, given, strict=True))
         try:
             run_id = handlers.start(
-                person_of(request), name, dataset_id or "", base_ids or [], preset, values
+                person_of(request),
+                name,
+                dataset_id or "",
+                base_ids or [],
+                preset,
+                values,
+                questions.splitlines(),
             )
         except EngineError as error:
             return {**self.form.refused(error), self.goto: ""}

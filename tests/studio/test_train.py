@@ -59,6 +59,15 @@ def test_a_check_names_what_is_cut_and_what_is_missing(dana: Person, dataset_id:
     assert refused.value.field == "rank"
 
 
+def test_questions_for_the_way_are_lines(dana: Person, dataset_id: str) -> None:
+    run_id = train.start(dana, "Asked", dataset_id, [], "quick", {}, ["When? ", "", " Where?"])
+    run, _, _ = train_expert.watch(dana, run_id)
+    assert run.questions == ["When?", "Where?"]
+    with pytest.raises(BadInput) as refused:
+        train.start(dana, "Asked", dataset_id, [], "quick", {}, [f"{n}?" for n in range(6)])
+    assert refused.value.field == "questions"
+
+
 def test_a_training_starts_and_can_be_watched_and_paused(dana: Person, dataset_id: str) -> None:
     assert train.choices(dana, "en").datasets[0][1] == dataset_id
     run_id = train.start(dana, "Helper", dataset_id, [], "quick", {"rank": 4, "alpha": None})
