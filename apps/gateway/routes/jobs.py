@@ -1,9 +1,12 @@
 """One status API for every kind of job."""
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 
 from apps.gateway.identity import Caller
 from engine.flows import prepare_knowledge as flow
+from engine.flows import schedule_jobs
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 
@@ -11,9 +14,11 @@ router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 
 
 @router.get("/{job_id}")
-def status(job_id: str, caller: Caller) -> JobView:
-    """Return a job of mine as it stands."""
-    return flow.change_job(caller, job_id, jobs.get)
+def status(job_id: str, caller: Caller) -> dict[str, object]:
+    """Return a job of mine as it stands; `line` is its place, and what it waits for, while it waits."""
+    job = flow.change_job(caller, job_id, jobs.get)
+    place = schedule_jobs.place(job) if job.state == "queued" else None
+    return {**job.model_dump(mode="json"), "line": asdict(place) if place else None}
 
 
 @router.post("/{job_id}/pause")

@@ -153,3 +153,15 @@ def test_trainings_are_compared_for_their_own_tenant_only(
         answer = asking.get("/admin/training/compare", params={"runs": runs})
         assert answer.status_code == status
     assert client.get("/admin/training/compare").status_code == 400
+
+
+def test_a_waiting_training_tells_its_place_in_line(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    first, second = (client.post("/admin/training/start", json=body).json()["job_id"] for _ in range(2))
+    line = client.get(f"/api/jobs/{second}").json()["line"]
+    assert (line["number"], line["reason"], line["score"]) == (2, "turn", 100)
+    assert client.post(f"/api/jobs/{first}/cancel").json()["state"] == "cancelled"
+    assert client.get(f"/api/jobs/{second}").json()["line"]["number"] == 1
+    assert client.get(f"/api/jobs/{first}").json()["line"] is None
