@@ -40,7 +40,7 @@ class Sender:
             except httpx.TransportError as error:
                 why = str(error) or type(error).__name__
             else:
-                if not answer.is_server_error:
+                if not answer.is_server_error and answer.status_code != 429:
                     return _checked(answer)
                 why = _reason(answer)
             if pause is not None:

@@ -82,6 +82,7 @@ async def _spawn(claim: Claim) -> asyncio.subprocess.Process:
         "MBE_TRACE_ID": claim.trace_id,
         "MBE_WORKER_PID": str(os.getpid()),
         # A job sees the device that it was given, and no other.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # in which the driver numbers them
         "CUDA_VISIBLE_DEVICES": (claim.job.device_id or "/").rsplit("/", 1)[1],
     }
     command = (sys.executable, "-m", "engine.jobs.child", claim.job.id, str(claim.token))

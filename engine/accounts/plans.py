@@ -69,8 +69,8 @@ PLANS: dict[str, Plan] = {
             cpu_seconds=500 * HOUR,
             gpu_seconds=50 * HOUR,
         ),
-        # The design leaves this one open. What runs at once has a limit here too, so that no single
-        # tenant can keep all others waiting: its bonus is larger than what waiting can add.
+        # The design leaves this one open. What runs at once has a limit here too: this bonus is larger than
+        # what waiting can add, and on many machines no single tenant should have them all.
         Plan(
             name="enterprise",
             bonus=100,

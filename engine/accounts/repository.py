@@ -31,6 +31,11 @@ def plans(uow: Session, tenant_ids: Collection[str]) -> dict[str, str]:
     return {row.id: row.plan for row in rows}
 
 
+def lock_tenant(uow: Session, tenant_id: str) -> None:
+    """Keep others from locking a tenant until the transaction ends."""
+    uow.execute(select(TenantRow.id).where(TenantRow.id == tenant_id).with_for_update(key_share=True))
+
+
 def tenants(uow: Session) -> list[TenantRow]:
     """Return all tenants by name."""
     return list(uow.scalars(select(TenantRow).order_by(func.lower(TenantRow.name), TenantRow.id)))

@@ -144,6 +144,15 @@ def plan(uow: Session, tenant_id: str) -> Plan:
     return plans(uow, [tenant_id])[tenant_id]
 
 
+def held_plan(uow: Session, tenant_id: str) -> Plan:
+    """Return the plan of a tenant, and let nobody else ask so until the unit of work ends.
+
+    Whoever counts what a plan limits and then adds to it does so alone.
+    """
+    repository.lock_tenant(uow, tenant_id)
+    return plan(uow, tenant_id)
+
+
 def plans(uow: Session, tenant_ids: Collection[str]) -> dict[str, Plan]:
     """Return the plans of tenants; one that is gone counts as free."""
     rows = repository.plans(uow, tenant_ids)

@@ -12,8 +12,16 @@ from engine.training import service as training
 from engine.training.estimate import Estimate, Shape
 from engine.training.recipe import LoraRecipe
 
+REMEMBERED = 86_400.0
+"""Seconds for which a silent machine's devices still count: it may only be starting anew."""
 LARGEST_SHARE = 0.9
 """Part of a machine's memory that a training on its processor may take."""
+
+
+def has_device() -> bool:
+    """Return whether trainings run on a GPU here."""
+    with unit_of_work() as uow:
+        return any(machine.devices for machine in machines.listing(uow, REMEMBERED))
 
 
 def estimate(recipe: LoraRecipe, tokens: int = 0) -> Estimate:
@@ -24,7 +32,7 @@ def estimate(recipe: LoraRecipe, tokens: int = 0) -> Estimate:
     base = settings().base_model
     shape = Shape.of(resolve(base), parameter_count(base))
     with unit_of_work() as uow:
-        found = machines.listing(uow, settings().job_heartbeat_timeout)
+        found = machines.listing(uow, REMEMBERED)
         usual = training.usual_speed(uow, base)
     largest = max((device.memory for machine in found for device in machine.devices), default=0)
     limit = largest or round(LARGEST_SHARE * psutil.virtual_memory().total)

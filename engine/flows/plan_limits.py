@@ -59,14 +59,14 @@ def barred(person: Person, require: Callable[[Session, str], None]) -> Forbidden
 
 def require_base(uow: Session, tenant_id: str) -> None:
     """Raise Forbidden when the plan has no room for one more knowledge base."""
-    plan = accounts.plan(uow, tenant_id)
+    plan = accounts.held_plan(uow, tenant_id)
     if plan.knowledge_bases is not None and len(knowledge.bases(uow, tenant_id)) >= plan.knowledge_bases:
         raise Forbidden("plans.bases", field="name", plan=plan.name, most=plan.knowledge_bases)
 
 
 def require_upload(uow: Session, tenant_id: str, name: str, sha256: str) -> None:
     """Raise TooMany while as many other uploads are under way as the plan takes at once."""
-    plan = accounts.plan(uow, tenant_id)
+    plan = accounts.held_plan(uow, tenant_id)
     if uploads.under_way(uow, tenant_id, sha256) >= plan.uploads:
         raise TooMany("plans.uploads", plan=plan.name, most=plan.uploads, name=name)
 
@@ -85,14 +85,18 @@ def require_time(uow: Session, tenant_id: str, *, device: bool = False) -> None:
         raise Forbidden(key, plan=plan.name, hours=most // HOUR)
 
 
-def require_training(uow: Session, tenant_id: str, *, device: bool = False) -> None:
-    """Raise Forbidden when the plan has no training, no room for the model, or no hours left."""
-    plan = accounts.plan(uow, tenant_id)
+def require_training(uow: Session, tenant_id: str, *, device: bool | None = None) -> None:
+    """Raise Forbidden when the plan has no training, no room for the model, or no hours left.
+
+    `device` tells which hours it would take, those of GPUs or of processors; without it none are looked at.
+    """
+    plan = accounts.held_plan(uow, tenant_id)
     if not plan.training:
         raise Forbidden("plans.no_training", plan=plan.name)
     if plan.models is not None and _models(uow, tenant_id) >= plan.models:
         raise Forbidden("plans.models", plan=plan.name, most=plan.models)
-    require_time(uow, tenant_id, device=device)
+    if device is not None:
+        require_time(uow, tenant_id, device=device)
 
 
 def _models(uow: Session, tenant_id: str) -> int:

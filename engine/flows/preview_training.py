@@ -5,6 +5,7 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from engine.training.recipe import LoraRecipe
 SAMPLED = 100
 """Conversations that are looked at, spread evenly over all."""
 SHOWN = 3
+MOST_OF_ONE = 20
+"""Examples of one conversation that are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +65,15 @@ def preview(
     recipe = train_expert.chosen(preset, dataset.train_rows, changes)
     tokens = previews.tokenizer(resolve(settings().base_model))
     with tempfile.TemporaryDirectory() as folder:
-        sample = _sample(dataset_id, knowledge_base_ids, tenant, Path(folder))
-    seen = [previews.seen(tokens, example, recipe.max_length) for row in sample for example in examples(row)]
-    answers = len(seen) / max(1, len(sample)) * dataset.train_rows
+        sample = _sample(dataset_id, dataset.train_rows, knowledge_base_ids, tenant, Path(folder))
+    taught = [example for row in sample for example in islice(examples(row), MOST_OF_ONE)]
+    seen = [previews.seen(tokens, example, recipe.max_length, show=False) for example in taught]
+    answers = sum(len(list(examples(row))) for row in sample) / max(1, len(sample)) * dataset.train_rows
     mean = statistics.fmean(one.kept for one in seen) if seen else 0.0
     total = round(answers * mean * recipe.epochs)
-    longest_first = sorted(seen, key=lambda one: -one.length)
-    shown = [longest_first[0], *seen[: SHOWN - 1]] if len(seen) > SHOWN else seen
+    longest = sorted(range(len(seen)), key=lambda number: -seen[number].length)[:1]
+    chosen = [*dict.fromkeys([*longest, *range(len(seen))])][:SHOWN]
+    shown = [previews.seen(tokens, taught[number], recipe.max_length) for number in chosen]
     return Preview(
         recipe=recipe,
         estimate=estimate(recipe, total),
@@ -82,13 +87,14 @@ def preview(
 
 
 def _sample(
-    dataset_id: str, base_ids: Sequence[str], tenant_id: str, folder: Path
+    dataset_id: str, rows: int, base_ids: Sequence[str], tenant_id: str, folder: Path
 ) -> list[list[dict[str, str]]]:
     """Return the messages of some conversations, with the passages that they would be trained with."""
     with unit_of_work() as uow:
         path, _ = datasets.materialise(uow, dataset_id, tenant_id, folder)
-    lines = path.read_text("utf-8").splitlines()
-    step = max(1, len(lines) // SAMPLED)
-    path.write_text("".join(f"{line}\n" for line in lines[::step][:SAMPLED]), "utf-8")
+    with path.open(encoding="utf-8") as lines:
+        kept = list(islice(lines, 0, None, max(1, rows // SAMPLED)))[:SAMPLED]
+    path.write_text("".join(kept), "utf-8")
     train_expert.ground([path], "preview", base_ids, tenant_id)
-    return [json.loads(line)["messages"] for line in path.read_text("utf-8").splitlines()]
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line)["messages"] for line in lines]

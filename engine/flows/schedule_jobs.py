@@ -49,8 +49,11 @@ def next_job(queues: Sequence[str], machine: str) -> Claim | None:
         by_id = {job.id: job for job in waiting}
         for place in _line(uow, waiting, machine):
             elsewhere = place.device_id is not None and not place.device_id.startswith(f"{machine}/")
-            if place.reason == "turn" and by_id[place.job_id].queue in queues and not elsewhere:
-                return jobs.claim(uow, place.job_id, machine=machine, device_id=place.device_id)
+            if place.reason != "turn" or by_id[place.job_id].queue not in queues or elsewhere:
+                continue
+            # It may have been cancelled a moment ago; then the next one's turn has come.
+            if claim := jobs.claim(uow, place.job_id, machine=machine, device_id=place.device_id):
+                return claim
     return None
 
 

@@ -159,7 +159,10 @@ def ground(paths: Sequence[Path], name: str, base_ids: Sequence[str], tenant_id:
 def _ground(path: Path, speaker: Speaker) -> None:
     """Put the passages that each conversation's last question finds in front of it, in place."""
     lines = []
-    for line in path.read_text("utf-8").splitlines():
+    # Not `splitlines`: rows may hold separators that only it takes for ends of lines.
+    for line in path.read_text("utf-8").split("\n"):
+        if not line:
+            continue
         messages = json.loads(line)["messages"]
         prompt = prompt_for(speaker, messages[:-1])
         lines.append(json.dumps({"messages": [*prompt.messages, messages[-1]]}, ensure_ascii=False) + "\n")

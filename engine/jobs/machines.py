@@ -5,6 +5,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from importlib.metadata import version
 
 import pynvml
 from sqlalchemy.orm import Session
@@ -25,6 +26,8 @@ def found() -> list[FoundDevice]:
 
     `CUDA_VISIBLE_DEVICES` keeps the worker to some of them, as it does every CUDA program.
     """
+    if "+cpu" in version("torch") or not settings().device_share:
+        return []  # the driver may name devices that a build for processors cannot use
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -32,7 +35,7 @@ def found() -> list[FoundDevice]:
         return []
     try:
         numbers = _visible(pynvml.nvmlDeviceGetCount())
-        return [_device(number) for number in numbers]
+        return [device for number in numbers if (device := _device(number))]
     finally:
         pynvml.nvmlShutdown()
 
@@ -44,10 +47,14 @@ def _visible(count: int) -> list[int]:
     return [int(number) for number in given.split(",") if number.strip().isdigit() and int(number) < count]
 
 
-def _device(number: int) -> FoundDevice:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(number)
-    total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    name = pynvml.nvmlDeviceGetName(handle)
+def _device(number: int) -> FoundDevice | None:
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(number)
+        total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        name = pynvml.nvmlDeviceGetName(handle)
+    except pynvml.NVMLError as error:
+        logger(__name__).warning("device left alone", number=number, reason=str(error))
+        return None
     # The model server has the rest.
     return FoundDevice(number=number, name=name, memory=int(total * settings().device_share))
 
@@ -87,7 +94,7 @@ def listing(uow: Session, seconds: float) -> list[MachineView]:
 
 
 def spent(uow: Session, tenant_ids: Iterable[str], since: datetime) -> dict[str, Spent]:
-    """Return what the attempts begun since then cost, for each of the tenants."""
+    """Return what attempts have cost since then, for each of the tenants."""
     wanted = list(tenant_ids)
     rows = repository.spent(uow, wanted, since)
     nothing = (0.0, 0.0)

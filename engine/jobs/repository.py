@@ -125,15 +125,19 @@ def add_cpu(uow: Session, job_id: str, token: int, cpu_ms: int) -> None:
 
 
 def spent(uow: Session, tenant_ids: Iterable[str], since: datetime) -> dict[str, tuple[float, float]]:
-    """Return what attempts begun since then cost, by tenant: seconds of processor, and of a device."""
-    took = func.extract("epoch", func.coalesce(JobAttempt.ended_at, func.now()) - JobAttempt.started_at)
+    """Return what attempts have cost since then, by tenant: seconds of processor, and of a device."""
+    ended = func.coalesce(JobAttempt.ended_at, func.now())
+    took = func.extract("epoch", ended - func.greatest(JobAttempt.started_at, since))
+    whole = func.extract("epoch", ended - JobAttempt.started_at)
+    # Of an attempt that began before, the part of the processor's time that fell into the time since.
+    used = JobAttempt.cpu_ms / 1000.0 * func.coalesce(took / func.nullif(whole, 0), 1)
     query = (
         select(
             JobAttempt.tenant_id,
-            func.sum(JobAttempt.cpu_ms) / 1000.0,
+            func.sum(used),
             func.coalesce(func.sum(took).filter(JobAttempt.device_id.is_not(None)), 0),
         )
-        .where(JobAttempt.tenant_id.in_(list(tenant_ids)), JobAttempt.started_at >= since)
+        .where(JobAttempt.tenant_id.in_(list(tenant_ids)), ended >= since)
         .group_by(JobAttempt.tenant_id)
     )
     return {tenant: (float(cpu), float(gpu)) for tenant, cpu, gpu in uow.execute(query)}

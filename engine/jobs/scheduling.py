@@ -21,8 +21,8 @@ LANES: tuple[tuple[str, ...], ...] = (("high", "normal", "low"), ("training",))
 MOST_WAITING = 50
 URGENT = 200
 
-Reason = Literal["turn", "concurrent", "hours", "device"]
-"""What a job waits for: a free slot, a place among its tenant's jobs, the next month, a device."""
+Reason = Literal["turn", "plan", "concurrent", "hours", "device"]
+"""What a job waits for: a free slot, another plan, a place among its tenant's jobs, next month, a device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +123,8 @@ def _obstacle(
     job: Candidate, terms: Terms, busy: Mapping[tuple[str, str], int], free: Mapping[Device, int]
 ) -> tuple[Reason, str | None]:
     limit = terms.concurrent.get(job.resource)
+    if limit == 0:
+        return "plan", None
     if limit is not None and busy.get((job.tenant_id, job.resource), 0) >= limit:
         return "concurrent", None
     left = terms.gpu_left if job.memory else terms.cpu_left

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
 
     worker_concurrency: int = Field(2, ge=1, le=64)
     device_share: float = Field(
-        0.45, gt=0, le=1, description="Share of a GPU's memory for jobs; the model server has the rest."
+        0.45, ge=0, le=0.9, description="Share of a GPU's memory for jobs; the model server has the rest."
     )
     default_plan: Literal["free", "basic", "pro", "enterprise"] = Field(
         "free", description="Plan of whoever signs up."

@@ -36,13 +36,18 @@ def tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def seen(tokens: Any, example: dict[str, Any], max_length: int) -> Seen:
-    """Return an example of "prompt" and "completion" messages as `SFTTrainer` prepares it."""
+def seen(tokens: Any, example: dict[str, Any], max_length: int, *, show: bool = True) -> Seen:
+    """Return an example of "prompt" and "completion" messages as `SFTTrainer` prepares it.
+
+    Without `show` it has no pieces: taking text apart costs far more than counting.
+    """
     prompt = _ids(tokens, example["prompt"], generation=True)
     whole = _ids(tokens, example["prompt"] + example["completion"], generation=False)
     kept = min(len(whole), max_length)
     first = min(len(prompt), kept)
-    pieces = [*_pieces(tokens, whole[:first], False), *_pieces(tokens, whole[first:kept], True)]
+    pieces = []
+    if show:
+        pieces = [*_pieces(tokens, whole[:first], False), *_pieces(tokens, whole[first:kept], True)]
     return Seen(pieces=pieces, length=len(whole), kept=kept, learnt=kept - first)
 
 

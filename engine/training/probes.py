@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from engine.kit.logs import logger
 from engine.training.schemas import Probe
 
 PROBES = 4
@@ -15,7 +16,16 @@ def probes(model: Any, tokenizer: Any, examples: list[dict[str, Any]]) -> list[P
     """Return the greedy answers of a trained model to the prompts of some examples, with their likelihood.
 
     Prompts of more than LONGEST_PROMPT tokens are left out. The model is in evaluation mode afterwards.
+    None when the model cannot be asked: a finished training is not lost for want of a comparison.
     """
+    try:
+        return _probes(model, tokenizer, examples)
+    except Exception as error:
+        logger(__name__).warning("trained model was not asked", reason=str(error)[:300])
+        return []
+
+
+def _probes(model: Any, tokenizer: Any, examples: list[dict[str, Any]]) -> list[Probe]:
     model.eval()
     step = max(1, len(examples) // PROBES)
     found = []

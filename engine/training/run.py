@@ -94,13 +94,14 @@ def train(
         tokens=newest.tokens if newest else 0,
         kept_step=newest.step if newest else 0,
     )
-    trainer = _trainer(base, recipe, store.folder, train_rows, validation_rows, callback)
     with explained(recipe, store.folder, lambda: callback.kept_step):
+        trainer = _trainer(base, recipe, store.folder, train_rows, validation_rows, callback)
         trainer.train(resume_from_checkpoint=str(store.local(newest.step)) if newest else False)
+        adapter = None if callback.stopped else _write_adapter(trainer, workdir / "adapter", base_name)
     history = trainer.state.log_history
     steps = trainer.state.global_step
     return Outcome(
-        adapter=None if callback.stopped else _write_adapter(trainer, workdir / "adapter", base_name),
+        adapter=adapter,
         stopped=callback.stopped,
         steps=steps,
         loss=_last_epoch_loss(history, steps, trainer.state.max_steps // recipe.epochs),

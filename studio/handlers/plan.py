@@ -1,9 +1,12 @@
 """The developers' plan: what it grants, how much of it is used, and what it does not let them begin."""
 
+from functools import partial
+
 from apps import cards
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.flows import plan_limits
+from engine.flows.estimate_training import has_device
 from engine.kit.errors import Forbidden
 from engine.kit.messages import t
 from studio.handlers import access
@@ -18,7 +21,8 @@ def shown(person: Person, language: str) -> str:
 
 def no_training(person: Person, language: str) -> str:
     """Return what stands instead of the form of a training when the plan has no room for one; else ""."""
-    return _refusal(plan_limits.barred(person, plan_limits.require_training), language)
+    require = partial(plan_limits.require_training, device=has_device())
+    return _refusal(plan_limits.barred(person, require), language)
 
 
 def no_base(person: Person, language: str) -> str:

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -66,3 +67,19 @@ def test_the_table_is_that_of_the_design() -> None:
         (10 * 2**30, 10, 5),
         (100 * 2**30, 50, 20),
     ]
+
+
+def test_two_who_take_the_last_place_at_once_do_not_both_get_it(dana: Person, rui: Person) -> None:
+    schedule_jobs.change_plan(rui, dana.tenant_id, "free")
+    for number in range(2):
+        prepare_knowledge.create_base(dana, name=f"Base {number}", language="en")
+
+    def take(number: int) -> bool:
+        try:
+            prepare_knowledge.create_base(dana, name=f"Last {number}", language="en")
+        except Forbidden:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(take, range(4))) == 1

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from engine.accounts.schemas import Person
-from engine.flows import estimate_training, import_dataset, preview_training, train_expert
+from engine.flows import (
+    estimate_training,
+    import_dataset,
+    prepare_knowledge,
+    preview_training,
+    train_expert,
+)
 from engine.jobs import machines
 from engine.jobs.schemas import FoundDevice
 from engine.kit.database import unit_of_work
@@ -36,6 +42,19 @@ def test_the_preview_counts_what_start_would_train(dana: Person, dataset_id: str
     assert (found.cut, found.empty) == (0, 0)
     assert found.shown[0].length == max(found.lengths) and len(found.shown) == 3
     assert found.estimate.fits and not found.estimate.device and found.estimate.seconds
+
+
+def test_rows_with_odd_separators_are_rows_like_others(dana: Person, tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    rows = [{"question": f"Q\u2028{n}?", "answer": f"A\u0085{n}."} for n in range(40)]
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    with path.open("rb") as source:
+        odd = import_dataset.import_file(dana, name="Odd", filename="odd.jsonl", source=source)
+    found = preview_training.preview(dana, dataset_id=odd.id)
+    assert len(found.lengths) == odd.train_rows
+    base = prepare_knowledge.create_base(dana, name="Help", language="en")
+    paths = train_expert.write_rows("Odd", odd.id, [base.id], dana.tenant_id, tmp_path / "rows")
+    assert sum(len(path.read_text("utf-8").split("\n")) - 1 for path in paths) == 40
 
 
 def test_short_limits_show_what_is_lost(dana: Person, dataset_id: str) -> None:

@@ -98,7 +98,9 @@ def test_used_up_hours_stop_the_next_job_until_the_month_is_over(dana: Person) -
     assert place and place.reason == "hours"
     with pytest.raises(Forbidden, match="500"), unit_of_work() as uow:
         plan_limits.require_time(uow, dana.tenant_id)
-    spend(claim, cpu_hours=500, began="date_trunc('month', now()) - interval '1 second'")
+    spend(claim, cpu_hours=500, began="date_trunc('month', now()) - interval '9 hours'")
+    with unit_of_work() as uow:
+        uow.execute(text("update job_attempts set ended_at = date_trunc('month', now()) - interval '1 hour'"))
     assert take().job.id == waiting.id
 
 
@@ -118,6 +120,18 @@ def test_the_time_on_a_device_is_counted_from_claim_to_end(dana: Person) -> None
     with unit_of_work() as uow:
         spent = machines.spent(uow, [dana.tenant_id], claim.job.created_at - timedelta(days=1))
     assert 90 <= spent[dana.tenant_id].gpu < 100 and spent[dana.tenant_id].cpu == 0
+
+
+def test_of_an_attempt_across_the_first_each_month_gets_its_part(dana: Person) -> None:
+    has_devices("here", 24)
+    submit(dana, queue="training", resource="training", memory=GB)
+    claim = take("training")
+    spend(claim, cpu_hours=1, began="now() - interval '4 hours'")
+    end(claim)
+    with unit_of_work() as uow:
+        ended = uow.scalar(text("select ended_at from job_attempts"))
+        spent = machines.spent(uow, [dana.tenant_id], ended - timedelta(hours=1))[dana.tenant_id]
+    assert spent.gpu == pytest.approx(3600, abs=1) and spent.cpu == pytest.approx(900, abs=1)
 
 
 def test_a_device_is_free_again_however_its_job_ended(dana: Person) -> None:

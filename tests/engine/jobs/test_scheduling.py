@@ -50,7 +50,7 @@ def test_a_full_plan_keeps_its_own_tenant_back_and_nobody_else() -> None:
     found = places(job("mine"), job("theirs", tenant_id="t2"), running=[job("runs")], terms=terms)
     assert (found["mine"].reason, found["theirs"].reason) == ("concurrent", "turn")
     found = places(job("none", resource="training"), terms={"t1": Terms(concurrent={"training": 0})})
-    assert found["none"].reason == "concurrent"
+    assert found["none"].reason == "plan"
 
 
 def test_used_up_hours_keep_a_job_waiting() -> None:
@@ -140,4 +140,4 @@ def test_the_line_is_sorted_and_no_promise_breaks_a_limit(waiting: list[Candidat
             for resource, most in granted.concurrent.items():
                 held = [each for each in running if (each.tenant_id, each.resource) == (tenant, resource)]
                 assert len(held) <= most
-    assert all(place.reason in ("concurrent", "device") for place in found)
+    assert all(place.reason in ("plan", "concurrent", "device") for place in found)
