@@ -19,11 +19,12 @@ from engine.kit.settings import settings
 
 router = APIRouter()
 FIRST_PLACE = {
-    "developer": "studio",
-    "consumer": "market",
-    "evaluator": "arena",
+    "developer": "studio/",
+    "consumer": "market/",
+    "evaluator": "arena/",
     "reviewer": "studio/review",
-    "stakeholder": "dashboard",
+    "operator": "studio/operator",
+    "stakeholder": "dashboard/",
 }
 
 FAVICON = (
@@ -232,11 +233,11 @@ def sign_in(
         response = _shown(t("front.sign_in", language), language, body, "sign-in", None)
         response.status_code = error.status
         return response
-    return _entered(cookie, local_path(next, "") or f"/{language}/{_home(person)}/")
+    return _entered(cookie, local_path(next, "") or f"/{language}/{_home(person)}")
 
 
 def _home(person: Person) -> str:
-    return next((FIRST_PLACE[role] for role in FIRST_PLACE if role in person.roles), "market")
+    return next((FIRST_PLACE[role] for role in FIRST_PLACE if role in person.roles), "market/")
 
 
 def _entered(cookie: str, goal: str) -> RedirectResponse:
@@ -276,7 +277,7 @@ def sign_up(
         response = _shown(t("front.sign_up", language), language, body, "sign-up", None)
         response.status_code = error.status
         return response
-    return _entered(cookie, f"/{language}/{_home(person)}/")
+    return _entered(cookie, f"/{language}/{_home(person)}")
 
 
 @router.post("/{language}/continue", response_model=None)
@@ -288,7 +289,7 @@ def continue_as(language: str, request: Request, role: Annotated[str, Form()] = 
         _, cookie = people.continue_as(role)
     except EngineError as error:
         return refusal(request, error)
-    return _entered(cookie, f"/{language}/{FIRST_PLACE[role]}/")
+    return _entered(cookie, f"/{language}/{FIRST_PLACE[role]}")
 
 
 @router.get("/{language}/account")

@@ -82,6 +82,12 @@ def test_what_a_person_types_is_never_markup(visit: Callable[[], TestClient]) ->
     assert "<script>alert" not in answer.text
 
 
+def test_a_reviewer_enters_where_the_reviews_are(visit: Callable[[], TestClient]) -> None:
+    # With a slash behind it, a page of the studio looks for its parts in the wrong place.
+    answer = visit().post("/zh/continue", data={"role": "reviewer"})
+    assert answer.headers["location"] == "/zh/studio/review"
+
+
 def test_nobody_becomes_a_reviewer_by_signing_up(visit: Callable[[], TestClient]) -> None:
     given = {"name": "Eve", "email": "eve@example.com", "password": "long enough", "role": "reviewer"}
     assert visit().post("/en/sign-up", data=given).status_code == 403
