@@ -78,7 +78,7 @@ class Reproduction:
     def _weights(self, language: str) -> str:
         if self.largest is not None:
             key = "reproduce.weights_same" if self.same else "reproduce.weights_differ"
-            return t(key, language, largest=f"{self.largest:.3g}")
+            return t(key, language, largest=float(f"{self.largest:.3g}"))
         if self.same_file is None:
             return t("reproduce.weights_unknown", language)
         return t("reproduce.weights_same_file" if self.same else "reproduce.weights_other_file", language)
