@@ -1,7 +1,8 @@
-"""The usual layouts of conversation data, told apart by their columns and turned into messages.
+"""The usual layouts of conversation data, told apart by their columns and brought into one form.
 
 A normalised row is `{"messages": [{"role", "content"}, ...]}`: an optional system message, then user and
-assistant in turn, the last one by the assistant.
+assistant in turn, the last one by the assistant. A preference has beside it `"rejected"`, the text that
+the last message was preferred to; feedback has `"label"`, whether the last message was found good.
 """
 
 import json
@@ -23,12 +24,20 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "question": ("question", "query", "问题", "问", "提问"),
     "answer": ("answer", "response", "答案", "答", "回答"),
     "system": ("system",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+    "label": ("label", "kto_tag", "thumbs_up"),
 }
 NEEDED: dict[str, tuple[str, ...]] = {
     "messages": ("messages",),
     "prompt_completion": ("prompt", "completion"),
     "instruction": ("instruction", "output"),
     "question_answer": ("question", "answer"),
+}
+LAYOUTS = ("preference", "feedback", *NEEDED)
+TRUTHS = {
+    **dict.fromkeys((True, "true", "yes", "good", "1", "是", "好"), True),
+    **dict.fromkeys((False, "false", "no", "bad", "0", "否", "差"), False),
 }
 ROLES = {
     "system": "system",
@@ -52,28 +61,52 @@ class Unusable(Exception):
 
 def detect(rows: Iterable[Row]) -> str | None:
     """Return the layout that fits most of `rows`, or None when no row has the columns of any."""
-    counts = dict.fromkeys(NEEDED, 0)
+    counts = dict.fromkeys(LAYOUTS, 0)
     for row in rows:
-        for layout, columns in NEEDED.items():
-            if all(_column(row, column) is not None for column in columns):
-                counts[layout] += 1
-                break
+        if layout := _layout(row):
+            counts[layout] += 1
     best = max(counts, key=lambda layout: counts[layout])
     return best if counts[best] else None
 
 
-def normalise(row: object, layout: str) -> Messages:
-    """Return the messages of one row. Raises Unusable with the reason."""
+def normalise(row: object, layout: str) -> dict[str, Any]:
+    """Return one row in the form that is kept. Raises Unusable with the reason."""
     if not isinstance(row, Mapping):
         raise Unusable("not_object")
-    for column in NEEDED[layout]:
+    if layout == "preference":
+        turns, rejected = _preference(row)
+        return {"messages": turns, "rejected": rejected}
+    plain = layout
+    if layout == "feedback":
+        plain = _plain(row) or next(iter(NEEDED))
+    _require(row, NEEDED[plain])
+    turns = _with_system(_READERS[plain](row), row)
+    _check(turns)
+    return {"messages": turns, "label": _label(row)} if layout == "feedback" else {"messages": turns}
+
+
+def _layout(row: Row) -> str | None:
+    if _column(row, "chosen") and _column(row, "rejected"):
+        return "preference"
+    plain = _plain(row)
+    # Many tables call something else a label.
+    return "feedback" if plain and _truth(row) is not None else plain
+
+
+def _plain(row: Row) -> str | None:
+    return next((name for name, columns in NEEDED.items() if all(_column(row, c) for c in columns)), None)
+
+
+def _require(row: Row, columns: Iterable[str]) -> None:
+    for column in columns:
         if _column(row, column) is None:
             raise Unusable("missing_column", column=column)
-    turns = _READERS[layout](row)
+
+
+def _with_system(turns: Messages, row: Row) -> Messages:
     system = _column(row, "system")
     if system is not None and _text(row[system], system) and not (turns and turns[0]["role"] == "system"):
         turns.insert(0, {"role": "system", "content": _text(row[system], system)})
-    _check(turns)
     return turns
 
 
@@ -85,11 +118,18 @@ def _value(row: Row, name: str) -> Any:
     return row[_column(row, name) or name]
 
 
+def _pieces(value: object) -> list[str] | None:
+    """Return the texts of a message that comes in pieces, None when it is nothing of the kind."""
+    if not isinstance(value, list) or not all(isinstance(part, Mapping) for part in value):
+        return None
+    parts = [part.get("text") for part in value if part.get("type") == "text"]
+    texts = [part for part in parts if isinstance(part, str)]
+    return texts if texts and len(texts) == len(value) else None
+
+
 def _text(value: object, column: str) -> str:
-    if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
-        parts = [part.get("text") for part in value if part.get("type") == "text"]
-        if len(parts) == len(value) and all(isinstance(part, str) for part in parts):
-            value = "".join(parts)
+    if (pieces := _pieces(value)) is not None:
+        value = "".join(pieces)
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -132,17 +172,72 @@ def _from_prompt_completion(row: Row) -> Messages:
     return _pair(_text(prompt, "prompt"), _text(completion, "completion"))
 
 
-def _from_instruction(row: Row) -> Messages:
+def _instruction(row: Row) -> str:
     question = _text(_value(row, "instruction"), "instruction")
     more = _column(row, "input")
     extra = _text(row[more], more) if more else ""
-    return _pair(
-        "\n".join(part for part in (question, extra) if part), _text(_value(row, "output"), "output")
-    )
+    return "\n".join(part for part in (question, extra) if part)
+
+
+def _from_instruction(row: Row) -> Messages:
+    return _pair(_instruction(row), _text(_value(row, "output"), "output"))
 
 
 def _from_question_answer(row: Row) -> Messages:
     return _pair(_text(_value(row, "question"), "question"), _text(_value(row, "answer"), "answer"))
+
+
+def _preference(row: Row) -> tuple[Messages, str]:
+    """Return the conversation that ends with the better answer, and the other answer."""
+    _require(row, ("chosen", "rejected"))
+    sides = {name: _answer(_value(row, name), name) for name in ("chosen", "rejected")}
+    if sides["chosen"][:-1] != sides["rejected"][:-1]:
+        raise Unusable("other_prompts")
+    before = sides["chosen"][:-1] or _asked(row)
+    better, worse = (_with_system([*before, turns[-1]], row) for turns in sides.values())
+    _check(better)
+    _check(worse)
+    if better[-1] == worse[-1]:
+        raise Unusable("same_answers")
+    return better, worse[-1]["content"]
+
+
+def _answer(value: object, column: str) -> Messages:
+    """Return an answer as a message, behind the conversation where that comes with it."""
+    if isinstance(value, Mapping):
+        return [_turn(value)]
+    if isinstance(value, list) and _pieces(value) is None:
+        return _turns(value, column) or [{"role": "assistant", "content": ""}]
+    return [{"role": "assistant", "content": _text(value, column)}]
+
+
+def _asked(row: Row) -> Messages:
+    """Return what was asked: the conversation before an answer that stands by itself."""
+    if _column(row, "messages"):
+        return _from_messages(row)
+    for name in ("prompt", "question"):
+        if column := _column(row, name):
+            value = row[column]
+            if isinstance(value, list) and not _pieces(value):
+                return _turns(value, column)
+            return [{"role": "user", "content": _text(value, column)}]
+    _require(row, ("instruction",))
+    return [{"role": "user", "content": _instruction(row)}]
+
+
+def _label(row: Row) -> bool:
+    _require(row, ("label",))
+    label = _truth(row)
+    if label is None:
+        raise Unusable("not_truth", value=shown(_value(row, "label")))
+    return label
+
+
+def _truth(row: Row) -> bool | None:
+    value = row.get(_column(row, "label") or "")
+    if isinstance(value, str):
+        value = value.strip().lower()
+    return TRUTHS.get(value) if isinstance(value, str | int | float) else None
 
 
 def _pair(question: str, answer: str) -> Messages:

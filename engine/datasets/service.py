@@ -65,9 +65,9 @@ def preview(path: Path, filename: str) -> Preview:
     source = reading.inspect(path, filename)
     tally = _Tally(_detect(source))
     sample: list[dict[str, Any]] = []
-    for messages in _good_rows(source, tally):
+    for row in _good_rows(source, tally):
         if len(sample) < SHOWN_ROWS:
-            sample.append({"messages": messages})
+            sample.append(row)
     return Preview(
         filename=source.name,
         layout=tally.layout,
@@ -217,32 +217,32 @@ def _detect(source: reading.Source) -> str:
     return layout
 
 
-def _good_rows(source: reading.Source, tally: _Tally) -> Iterator[layouts.Messages]:
+def _good_rows(source: reading.Source, tally: _Tally) -> Iterator[dict[str, Any]]:
     for record in reading.records(source):
         tally.rows += 1
         try:
             if record.problem:
                 raise record.problem
-            messages = layouts.normalise(record.value, tally.layout)
+            row = layouts.normalise(record.value, tally.layout)
         except layouts.Unusable as problem:
             if len(tally.problems) < SHOWN_PROBLEMS:
                 shown = RowProblem(row=record.number, reason=problem.reason, facts=problem.facts)
                 tally.problems.append(shown)
             continue
         tally.good += 1
-        yield messages
+        yield row
 
 
 def _write_rows(source: reading.Source, tally: _Tally, target: Path, seed: int) -> _Kept:
     fingerprint, hashes, languages = hashlib.sha256(), [], Counter[str]()
     with target.open("wb") as out:
-        for messages in _good_rows(source, tally):
-            line = json.dumps({"messages": messages}, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+        for row in _good_rows(source, tally):
+            line = json.dumps(row, ensure_ascii=False, sort_keys=True).encode() + b"\n"
             out.write(line)
             fingerprint.update(line)
             mixed = hashlib.sha256(f"{seed}\n".encode() + line).digest()
             hashes.append(int.from_bytes(mixed[:8], "big"))
-            languages[detect_language(messages[-1]["content"][:400])] += 1
+            languages[detect_language(row["messages"][-1]["content"][:400])] += 1
     spoken = [name for name, count in languages.most_common() if count * 20 >= tally.good]
     return _Kept(hashes, fingerprint.hexdigest(), spoken)
 

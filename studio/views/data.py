@@ -76,11 +76,27 @@ def problems(found: Sequence[RowProblem], total: int, language: str) -> str:
 
 
 def conversations(rows: Sequence[dict[str, Any]], language: str) -> str:
-    """Return rows as speech bubbles."""
+    """Return rows as speech bubbles, with what people thought of the last answer."""
     if not rows:
         return ""
-    shown = "".join(f'<div class="mbe-card">{cards.bubbles(row["messages"], language)}</div>' for row in rows)
+    shown = "".join(f'<div class="mbe-card">{_row(row, language)}</div>' for row in rows)
     return f'<h2>{t("studio.first_rows", language)}</h2><div class="mbe-stack">{shown}</div>'
+
+
+def _row(row: dict[str, Any], language: str) -> str:
+    shown = cards.bubbles(row["messages"], language)
+    if "rejected" in row:
+        worse = cards.bubbles([{"role": "assistant", "content": row["rejected"]}], language)
+        return (
+            shown + _verdict("preferred", True, language) + worse + _verdict("not_preferred", False, language)
+        )
+    if "label" in row:
+        return shown + _verdict("found_good" if row["label"] else "found_bad", row["label"], language)
+    return shown
+
+
+def _verdict(key: str, good: bool, language: str) -> str:
+    return cards.state(t(f"studio.{key}", language), "good" if good else "bad").text
 
 
 def detail(dataset: DatasetView, sample: Sequence[dict[str, Any]], language: str) -> str:

@@ -192,11 +192,27 @@ def test_real_instruction_data(db: str) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
-def test_preference_data_is_refused_with_the_reason(db: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        imported(SHARED / "dpo_zh_demo.json")
-    assert caught.value.key == "datasets.no_usable_row"
-    assert "not by the assistant" in caught.value.message("en")
+def test_real_preferences(db: str) -> None:
+    view = imported(SHARED / "dpo_zh_demo.json")
+    assert (view.layout, view.rows, view.skipped_rows, view.languages[0]) == ("preference", 300, 6, "zh")
+    assert {problem.reason for problem in view.row_problems()} == {"datasets.invalid_unicode"}
+    with unit_of_work() as uow:
+        rows = service.rows(uow, view.id, "t", "train", limit=300)
+    assert all(row["messages"][-1]["content"] != row["rejected"] for row in rows)
+    assert {row["messages"][0]["role"] for row in rows} == {"system", "user"}
+
+
+def test_feedback_is_kept_with_its_verdicts(db: str, tmp_path: Path) -> None:
+    rows = [{**row, "label": place % 3 > 0} for place, row in enumerate(ROWS)]
+    view = imported(jsonl(tmp_path, [*rows, {**ROWS[0], "label": "perhaps"}]), on_bad="keep_good")
+    assert view.layout == "feedback" and view.row_problems()[0].reason == "datasets.not_truth"
+    with unit_of_work() as uow:
+        kept = [
+            row
+            for split in ("train", "validation")
+            for row in service.rows(uow, view.id, "t", split)  # type: ignore[arg-type]
+        ]
+    assert sorted(row["label"] for row in kept) == sorted(row["label"] for row in rows)
 
 
 def test_blobs_that_cannot_be_deleted_do_not_fail_the_deletion(

@@ -61,7 +61,7 @@ class Odd(Prompted):
     max_seq_length = 8
 
     def tokenizer(self, *_: object, **__: object) -> dict[str, object]:
-        raise NotImplementedError("no tensors")
+        raise ValueError("no tensors")
 
 
 @pytest.mark.parametrize("model", [Prompted(), Elsewhere(), Odd()])
