@@ -19,6 +19,7 @@ from engine.kit.clock import now
 from engine.kit.database import unit_of_work
 from engine.knowledge import indexes
 from engine.knowledge import tasks as knowledge_tasks
+from engine.training import measuring
 from engine.training import tasks as training_tasks
 
 
@@ -36,6 +37,11 @@ def register_jobs() -> None:
         training_tasks.make_train_job(
             train_expert.data_source, resolve, prove_serving.prove, train_expert.asked
         ),
+        on_success=train_expert.finish,
+    )
+    registry.register(
+        train_expert.MEASURE,
+        measuring.make_measure_job(train_expert.data_source, resolve, train_expert.asked),
         on_success=train_expert.finish,
     )
     registry.register(test_expert.TEST, test_expert.run_job, on_success=test_expert.finish)

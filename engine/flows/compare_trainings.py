@@ -20,11 +20,11 @@ from engine.training.schemas import RunView, Sample
 
 MOST = 4
 
-Verdict = Literal["lower", "equal", "other_data", "other_base", "not_measured"]
+Verdict = Literal["lower", "equal", "other_data", "other_base", "other_method", "not_measured"]
 
 
 class Contender(BaseModel):
-    """One of the runs: losses in nats per answer token, `held_out` by step as far as it has come.
+    """One of the runs: losses as in `Point`, `held_out` by step as far as it has come.
 
     `held_out_loss` is the last of `held_out`; None where nothing was held out or measured yet.
     """
@@ -65,8 +65,8 @@ class Answers(BaseModel):
 class Comparison(BaseModel):
     """Two to four runs, with the settings that differ and the questions that all of them have.
 
-    Held-out losses are `comparable` only over the same rows, read by the same base model: `verdict` says
-    why they are not, or whether one is lower; `lowest` is the id of that run.
+    Held-out losses are `comparable` only over the same rows, learnt by the same base model and method:
+    `verdict` says why they are not, or whether one is lower; `lowest` is the id of that run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,12 +95,12 @@ def compare(person: Person, run_ids: Sequence[str]) -> Comparison:
         settings = _settings([_set(uow, run, job) for run, job in zip(runs, carried, strict=True)])
         said = [training.samples(uow, run.id, person.tenant_id) for run in runs]
     data = [_data(run, job) for run, job in zip(runs, carried, strict=True)]
-    verdict, lowest = _verdict(found, data, [run.base_model for run in runs])
+    verdict, lowest = _verdict(found, data, runs)
     return Comparison(
         runs=found,
         settings=settings,
         answers=_answers(runs, said),
-        comparable=verdict not in ("other_data", "other_base"),
+        comparable=not verdict.startswith("other_"),
         verdict=verdict,
         lowest=lowest,
     )
@@ -137,10 +137,17 @@ def _set(uow: Session, run: RunView, job: JobView | None) -> dict[str, tuple[Any
     shown = [_base_name(uow, run, base_id, names) for base_id in run.knowledge_base_ids]
     values = {name: (run.recipe.get(name), run.recipe.get(name)) for name in RANGES}
     return values | {
+        "method": (_method(run), _method(run)),
+        "template": (run.recipe.get("template"), run.recipe.get("template")),
         "dataset": (run.dataset_id, kept.get("name") or run.dataset_id),
         "knowledge_bases": (run.knowledge_base_ids, shown),
         "base_model": (run.base_model, run.base_model),
     }
+
+
+def _method(run: RunView) -> str:
+    # Runs from before there were several have none written down.
+    return str(run.recipe.get("method", "sft"))
 
 
 def _base_name(uow: Session, run: RunView, base_id: str, names: dict[str, str]) -> str:
@@ -165,12 +172,15 @@ def _data(run: RunView, job: JobView | None) -> tuple[Any, ...]:
 
 
 def _verdict(
-    found: Sequence[Contender], data: Sequence[tuple[Any, ...]], bases: Sequence[str]
+    found: Sequence[Contender], data: Sequence[tuple[Any, ...]], runs: Sequence[RunView]
 ) -> tuple[Verdict, str | None]:
     if len(set(data)) > 1 or data[0][0] is None:
         return "other_data", None
-    if len(set(bases)) > 1:
+    if len({run.base_model for run in runs}) > 1:
         return "other_base", None
+    # A prompt and a training by answers are measured by the same loss.
+    if len({_method(run).replace("prompt", "sft") for run in runs}) > 1:
+        return "other_method", None
     losses = {run.run_id: run.held_out_loss for run in found if run.held_out_loss is not None}
     if len(losses) < len(found):
         return "not_measured", None

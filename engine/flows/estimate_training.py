@@ -33,11 +33,11 @@ def estimate(recipe: LoraRecipe, tokens: int = 0) -> Estimate:
     shape = Shape.of(resolve(base), parameter_count(base))
     with unit_of_work() as uow:
         found = machines.listing(uow, REMEMBERED)
-        usual = training.usual_speed(uow, base)
+        usual = training.usual_speed(uow, base, recipe.method)
     largest = max((device.memory for machine in found for device in machine.devices), default=0)
     limit = largest or round(LARGEST_SHARE * psutil.virtual_memory().total)
     needed = estimates.memory(shape, recipe, device=bool(largest))
-    speed = usual or (None if largest else estimates.processor_speed(shape))
+    speed = usual or (None if largest else estimates.processor_speed(shape, recipe.method))
     return Estimate(
         memory=needed,
         limit=limit,

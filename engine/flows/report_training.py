@@ -23,6 +23,7 @@ from engine.training import registry as registries
 from engine.training import service as training
 from engine.training.card import model_card
 from engine.training.layout import as_html, as_markdown
+from engine.training.prompting import is_prompt
 from engine.training.recipe import RANGES, EpochChoice
 from engine.training.registry import RunRecord
 from engine.training.report import Evaluation, Told, sections
@@ -131,7 +132,7 @@ def _job(uow: Session, run: RunView) -> JobView | None:
 
 
 def _require_finished(made: RunRecord) -> None:
-    if made.adapter.prefix is None:
+    if made.adapter.prefix is None:  # a prompt's is empty
         raise Conflict("report.not_finished")
 
 
@@ -161,9 +162,10 @@ def _record(uow: Session, run: RunView, job: JobView | None, expert: ExpertView 
         base_model=base,
         dataset=data.model_copy(update={"digest": origin.data if origin else None}),
         knowledge_bases=_bases(uow, run, params),
+        method="prompt" if is_prompt(run.recipe) else "lora",
         preset=params.get("preset"),
         # The database does not keep the order of names.
-        recipe={name: run.recipe[name] for name in RANGES if name in run.recipe} | run.recipe,
+        recipe={name: run.recipe[name] for name in ("method", *RANGES) if name in run.recipe} | run.recipe,
         seeds={name: seed for name, seed in seeds.items() if seed is not None},
         versions=dict(sorted(origin.versions.items())) if origin else {},
         device=origin.device if origin else None,

@@ -13,6 +13,7 @@ from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.datasets.schemas import DatasetView
 from engine.flows import report_training, train_expert
+from engine.flows.speak import Speaker
 from engine.inference.base_model import resolve
 from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
@@ -124,6 +125,8 @@ def reproduce(person: Person, record: RunRecord, folder: Path, seen: Seen) -> Re
     Raises NotFound when data or base are gone, Conflict when they are not what they were.
     """
     require(person, "developer")
+    if record.method == "prompt":
+        raise Conflict("reproduce.is_prompt", name=record.title)
     recipe = record.lora()
     base = _base(record)
     paths = _rows(person, record, folder / "rows")
@@ -160,9 +163,10 @@ def _rows(person: Person, record: RunRecord, folder: Path) -> tuple[Path, Path]:
         dataset = _dataset(uow, person.tenant_id, record)
     if data.fingerprint not in (None, dataset.fingerprint):
         raise Conflict("reproduce.data_changed", name=dataset.name)
-    base_ids = [base.id for base in record.knowledge_bases]
+    base_ids = tuple(base.id for base in record.knowledge_bases)
+    speaker = Speaker(name=record.title, knowledge_base_ids=base_ids, knowledge_tenant_id=person.tenant_id)
     try:
-        paths = train_expert.write_rows(record.title, dataset.id, base_ids, person.tenant_id, folder)
+        paths = train_expert.write_rows(speaker, dataset.id, folder)
     except NotFound as error:
         raise NotFound("reproduce.rows_gone", name=dataset.name) from error
     if data.digest not in (None, data_digest(*paths)):

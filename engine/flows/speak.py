@@ -13,7 +13,7 @@ from engine.inference import pool, state
 from engine.inference.base_model import parameter_count
 from engine.inference.schemas import Delta
 from engine.kit.errors import BadInput
-from engine.kit.prompts import Message, grounded
+from engine.kit.prompts import Message, grounded, templated
 from engine.kit.settings import settings
 from engine.knowledge.quotes import quoted
 from engine.knowledge.retrieve import EVERYTHING, retrieve, standalone
@@ -26,10 +26,12 @@ SMALL = 100_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
-    """Who answers: an adapter (none is the plain base model) and the knowledge it may quote."""
+    """Who answers: an adapter (none is the plain base model), a developer's prompt (see `templated`; none is
+    plain too), and the knowledge it may quote."""
 
     name: str
     adapter_prefix: str | None = None
+    template: str = ""
     knowledge_base_ids: tuple[str, ...] = ()
     knowledge_tenant_id: str = ""
 
@@ -38,7 +40,8 @@ class Speaker:
         """Return the speaker of an expert's version."""
         return cls(
             name=expert.name,
-            adapter_prefix=expert.adapter_prefix,
+            adapter_prefix=expert.adapter_prefix or None,
+            template=expert.template,
             knowledge_base_ids=tuple(expert.knowledge_base_ids),
             knowledge_tenant_id=expert.knowledge_tenant_id,
         )
@@ -87,23 +90,32 @@ class Prompt:
 
 
 def prompt_for(speaker: Speaker, messages: Sequence[Message], only: Only = EVERYTHING) -> Prompt:
-    """Return the conversation with the passages that answer its last question, if any do.
+    """Return the conversation with the passages that answer its last question, if any do, in the speaker's
+    prompt.
 
     Raises BadInput when `only` lets no document through, or there is no knowledge to keep to it.
     """
+    passages = _passages(speaker, messages, only)
+    texts = [passage.text for passage in passages]
+    if speaker.template:
+        return Prompt(messages=templated(speaker.template, messages, texts), passages=passages)
+    return Prompt(messages=grounded(messages, texts), passages=passages)
+
+
+def _passages(speaker: Speaker, messages: Sequence[Message], only: Only) -> list[Passage]:
     if not speaker.knowledge_base_ids:
         if only:
             raise BadInput("knowledge.no_knowledge", field="knowledge")
-        return Prompt(messages=list(messages))
+        return []
     asked = [m["content"] for m in messages if m["role"] == "user"]
     if not asked:
-        return Prompt(messages=list(messages))
+        return []
     passages = retrieve(
         speaker.knowledge_base_ids, speaker.knowledge_tenant_id, asked[-1], history=asked[:-1], only=only
     )
     if sentences := quotes_for(settings().base_model):
         passages = quoted(standalone(asked[-1], asked[:-1]), passages, limit=sentences)
-    return Prompt(messages=grounded(messages, [p.text for p in passages]), passages=passages)
+    return passages
 
 
 @lru_cache(maxsize=4)

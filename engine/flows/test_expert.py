@@ -23,6 +23,7 @@ from engine.training import service as training
 
 TEST = "market.quality"
 MOST_CASES = 40
+MOST_READ = 400
 
 
 class Context(Protocol):
@@ -72,7 +73,9 @@ def latest_job(person: Person, expert_id: str) -> JobView | None:
 def _held_out(expert: ExpertView, tenant_id: str) -> list[Case]:
     with unit_of_work() as uow:
         run = training.get_run(uow, expert.run_id, tenant_id)
-        rows = datasets.rows(uow, run.dataset_id, tenant_id, "validation", limit=MOST_CASES, offset=0)
+        rows = datasets.rows(uow, run.dataset_id, tenant_id, "validation", limit=MOST_READ)
+    # What was found bad is no answer to expect.
+    rows = [row for row in rows if row.get("label", True)][:MOST_CASES]
     return [
         Case(id=f"held-out {n}", messages=row["messages"][:-1], expected=row["messages"][-1]["content"])
         for n, row in enumerate(rows, 1)

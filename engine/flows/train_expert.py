@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
+from engine.datasets.schemas import DatasetView
 from engine.flows import plan_limits
 from engine.flows.estimate_training import require_fit
 from engine.flows.speak import Speaker, prompt_for
@@ -17,7 +18,7 @@ from engine.inference.base_model import parameter_count
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
-from engine.kit.errors import NotFound
+from engine.kit.errors import BadInput, NotFound
 from engine.kit.settings import settings
 from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import BaseView
@@ -27,6 +28,11 @@ from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point, RunView, Sample
 
 TRAIN = "training.sft"
+MEASURE = "training.prompt"
+KINDS = (TRAIN, MEASURE)
+"""The jobs that make an expert: by training, and by a prompt that is only measured."""
+LEARNS = {"preference": ("dpo", "kto", "sft"), "feedback": ("kto", "sft")}
+"""Methods by the layout of a dataset, the usual one first; of other layouts answers are learnt."""
 KEPT_OF_DATASET = {"id", "name", "train_rows", "validation_rows", "seed", "validation_percent"}
 
 
@@ -37,21 +43,22 @@ def start(
     dataset_id: str,
     knowledge_base_ids: Sequence[str] = (),
     questions: Sequence[str] = (),
+    method: str = "sft",
     preset: str = "balanced",
     changes: dict[str, Any] | None = None,
 ) -> tuple[RunView, JobView]:
     """Submit a LoRA fine-tuning of the base model on a dataset.
 
-    `preset` chooses a recipe by the size of the data; `changes` override single values of it. `questions`
-    are answered by the model in training at ends of epochs. Raises BadInput naming the value at fault, also
-    when no machine has the memory for it, NotFound for another tenant's data or knowledge, and Forbidden
-    when the plan has no room for it.
+    `preset` chooses a recipe by method and size of the data; `changes` override single values of it.
+    `questions` are answered by the model in training at ends of epochs. Raises BadInput naming the value at
+    fault, also when no machine has the memory for it or the data nothing for the method, NotFound for
+    another tenant's data or knowledge, and Forbidden when the plan has no room for it.
     """
     require(person, "developer")
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-    recipe = chosen(preset, dataset.train_rows, changes or {})
+    recipe = chosen(dataset, method, preset, changes)
     needs = require_fit(recipe)
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id, device=needs.device)
@@ -103,69 +110,91 @@ def require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list
     return found
 
 
-def proposal(person: Person, dataset_id: str, preset: str) -> LoraRecipe:
+def methods(layout: str) -> tuple[str, ...]:
+    """Return by which methods something can be learnt from a dataset, the usual one first."""
+    return LEARNS.get(layout, ("sft",))
+
+
+def taught(dataset: DatasetView, method: str) -> int:
+    """Return how many examples the rows of a dataset come to, if each has one answer."""
+    pairs = method == "kto" and dataset.layout == "preference"
+    return dataset.train_rows * (2 if pairs else 1)
+
+
+def proposal(person: Person, dataset_id: str, preset: str, method: str = "sft") -> LoraRecipe:
     """Return the recipe that `start` would use for a dataset of the tenant without changes."""
     require(person, "developer")
     with unit_of_work() as uow:
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-    return chosen(preset, dataset.train_rows)
+    return chosen(dataset, method, preset)
 
 
-def chosen(preset: str, rows: int, changes: Mapping[str, Any] | None = None) -> LoraRecipe:
-    """Return the recipe of a preset for so many rows, with some values replaced. Raises BadInput."""
-    return LoraRecipe.preset(preset, rows, parameter_count(settings().base_model)).changed(changes or {})
+def chosen(
+    dataset: DatasetView, method: str, preset: str, changes: Mapping[str, Any] | None = None
+) -> LoraRecipe:
+    """Return the recipe of a preset for a dataset, with some values replaced.
+
+    Raises BadInput, also when the dataset has nothing that the method learns from.
+    """
+    parameters = parameter_count(settings().base_model)
+    recipe = LoraRecipe.preset(preset, taught(dataset, method), parameters, method).changed(changes or {})
+    if recipe.method not in methods(dataset.layout):
+        raise BadInput(f"training.{recipe.method}_needs", field="method", name=dataset.name)
+    return recipe
 
 
 def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
     """Write the two splits of a run's dataset into `folder`, as the expert will read them when it serves."""
     with unit_of_work() as uow:
         run = training.get_run(uow, run_id, tenant_id)
-    return write_rows(run.name, run.dataset_id, run.knowledge_base_ids, tenant_id, folder)
+    return write_rows(speaker_of(run), run.dataset_id, folder)
+
+
+def speaker_of(run: RunView) -> Speaker:
+    """Return who the run's expert will be, but for its adapter: what it reads."""
+    return Speaker(
+        name=run.name,
+        template=str(run.recipe.get("template", "")),
+        knowledge_base_ids=tuple(run.knowledge_base_ids),
+        knowledge_tenant_id=run.tenant_id,
+    )
 
 
 def asked(run: RunView) -> dict[str, list[dict[str, str]]]:
     """Return for each question of a run what its expert would read for it when it serves."""
-    bases = tuple(run.knowledge_base_ids)
-    speaker = Speaker(name=run.name, knowledge_base_ids=bases, knowledge_tenant_id=run.tenant_id)
-    found = {}
+    speaker, found = speaker_of(run), {}
     for question in run.questions:
         prompt = prompt_for(speaker, [{"role": "user", "content": question}])
         found[question] = [{"role": m["role"], "content": m["content"]} for m in prompt.messages]
     return found
 
 
-def write_rows(
-    name: str, dataset_id: str, base_ids: Sequence[str], tenant_id: str, folder: Path
-) -> tuple[Path, Path]:
-    """Write the two splits of a dataset for the expert `name` into `folder` and return their paths.
+def write_rows(speaker: Speaker, dataset_id: str, folder: Path) -> tuple[Path, Path]:
+    """Write the two splits of a dataset of the speaker's tenant into `folder` and return their paths.
 
-    With knowledge bases, each conversation gets the passages that its last question finds in them: a
-    model answers best from the layout that it was trained on.
+    Each conversation stands as the speaker reads it, with the passages that its last question finds and in
+    its prompt: a model answers best from the layout that it was trained on.
     """
     with unit_of_work() as uow:
-        paths = datasets.materialise(uow, dataset_id, tenant_id, folder)
-    ground(paths, name, base_ids, tenant_id)
+        paths = datasets.materialise(uow, dataset_id, speaker.knowledge_tenant_id, folder)
+    for path in paths:
+        ground(path, speaker)
     return paths
 
 
-def ground(paths: Sequence[Path], name: str, base_ids: Sequence[str], tenant_id: str) -> None:
-    """Put the passages that the expert `name` would be given into files of conversations, in place."""
-    if base_ids:
-        speaker = Speaker(name=name, knowledge_base_ids=tuple(base_ids), knowledge_tenant_id=tenant_id)
-        for path in paths:
-            _ground(path, speaker)
-
-
-def _ground(path: Path, speaker: Speaker) -> None:
-    """Put the passages that each conversation's last question finds in front of it, in place."""
+def ground(path: Path, speaker: Speaker) -> None:
+    """Bring a file of conversations, in place, to what the speaker would read."""
+    if not speaker.knowledge_base_ids and not speaker.template:
+        return
     lines = []
     # Not `splitlines`: rows may hold separators that only it takes for ends of lines.
     for line in path.read_text("utf-8").split("\n"):
         if not line:
             continue
-        messages = json.loads(line)["messages"]
-        prompt = prompt_for(speaker, messages[:-1])
-        lines.append(json.dumps({"messages": [*prompt.messages, messages[-1]]}, ensure_ascii=False) + "\n")
+        row = json.loads(line)
+        *before, last = row["messages"]
+        row["messages"] = [*prompt_for(speaker, before).messages, last]
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     path.write_text("".join(lines), "utf-8")
 
 
@@ -180,6 +209,7 @@ def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:
         title=run.name,
         run_id=run.id,
         adapter_prefix=str(result["adapter_prefix"]),
+        template=str(run.recipe.get("template", "")),
         base_model=run.base_model,
         knowledge_base_ids=run.knowledge_base_ids,
     )
@@ -190,8 +220,15 @@ def runs(person: Person) -> list[tuple[RunView, JobView | None]]:
     require(person, "developer")
     with unit_of_work() as uow:
         found = training.runs(uow, person.tenant_id)
-        by_id = {job.id: job for job in jobs.listing(uow, person.tenant_id, kinds=(TRAIN,), limit=200)}
+        by_id = {job.id: job for job in jobs.listing(uow, person.tenant_id, kinds=KINDS, limit=200)}
     return [(run, by_id.get(run.job_id or "")) for run in found]
+
+
+def run(person: Person, run_id: str) -> RunView:
+    """Return a run of the tenant. Raises NotFound."""
+    require(person, "developer")
+    with unit_of_work() as uow:
+        return training.get_run(uow, run_id, person.tenant_id)
 
 
 def watch(person: Person, run_id: str) -> tuple[RunView, JobView, list[Point]]:

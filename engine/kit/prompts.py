@@ -1,10 +1,11 @@
-"""The one layout in which retrieved passages reach a model.
+"""The one layout in which retrieved passages reach a model, and how a developer's own prompt changes it.
 
 The starter model is trained on exactly this layout, so it is defined once, here. Retrieved text is
 data: it sits numbered in the user's message, never in the system message, whose instruction tells the model
 to answer from it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
@@ -38,8 +39,11 @@ def detect_language(text: str) -> Language:
 
 def with_passages(question: str, passages: Sequence[str]) -> str:
     """Return a user's message: the question first, so that a model reads the passages knowing it."""
-    numbered = (f"[{n}] {' '.join(text.split())}" for n, text in enumerate(passages, 1))
-    return "\n".join([" ".join(question.split()), *numbered])
+    return "\n".join([" ".join(question.split()), *_numbered(passages)])
+
+
+def _numbered(passages: Sequence[str]) -> list[str]:
+    return [f"[{n}] {' '.join(text.split())}" for n, text in enumerate(passages, 1)]
 
 
 def grounded(messages: Sequence[Message], passages: Sequence[str]) -> list[Message]:
@@ -60,3 +64,44 @@ def grounded(messages: Sequence[Message], passages: Sequence[str]) -> list[Messa
         if message["role"] != "system"
     ]
     return [system, *turns]
+
+
+PLACES = ("context", "history", "question")
+_PLACE = re.compile(r"\{(context|history|question)\}")
+_SPEAKERS: dict[Language, dict[str, str]] = {
+    "en": {"user": "User: ", "assistant": "Assistant: "},
+    "zh": {"user": "用户：", "assistant": "助手："},
+}
+
+
+def templated(template: str, messages: Sequence[Message], passages: Sequence[str]) -> list[Message]:
+    """Put a conversation into a developer's prompt.
+
+    A template that names the place of the `{question}` becomes the last user message, with the passages in
+    place of `{context}` and earlier turns, one a line, in place of `{history}`; what it does not name stays
+    where it would be without it. Any other template is an instruction, and goes in front as system message.
+    What is filled in is not searched for places again.
+    """
+    places = [n for n, message in enumerate(messages) if message["role"] == "user"]
+    if "{question}" not in template or not places:
+        system: Message = {"role": "system", "content": template}
+        return joined(grounded([system, *messages], passages))
+    named = set(_PLACE.findall(template))
+    asked = messages[places[-1]]["content"]
+    own = [m for m in messages if m["role"] == "system"]
+    before = [m for m in messages[: places[-1]] if m["role"] != "system"]
+    speakers = _SPEAKERS[detect_language(asked)]
+    filled = {
+        "question": asked if "context" in named or not passages else with_passages(asked, passages),
+        "context": "\n".join(_numbered(passages)),
+        "history": "\n".join(f"{speakers.get(m['role'], '')}{m['content']}" for m in before),
+    }
+    last: Message = {"role": "user", "content": _PLACE.sub(lambda place: filled[place[1]], template)}
+    return joined([*own, *([] if "history" in named else before), last])
+
+
+def joined(messages: Sequence[Message]) -> list[Message]:
+    """Return a conversation with all system messages joined into one in front."""
+    own = [m["content"] for m in messages if m["role"] == "system"]
+    system: list[Message] = [{"role": "system", "content": "\n\n".join(own)}] if own else []
+    return [*system, *(m for m in messages if m["role"] != "system")]

@@ -50,6 +50,7 @@ class Expert(Base):
     example: Mapped[str]
     run_id: Mapped[str]
     adapter_prefix: Mapped[str]
+    template: Mapped[str] = mapped_column(server_default=text("''"))
     base_model: Mapped[str]
     knowledge_base_ids: Mapped[list[str]]
     knowledge_tenant_id: Mapped[str]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 CATEGORIES = (
     "customer-service",
@@ -47,7 +47,10 @@ SYSTEM = Actor(id="system", tenant_id="", roles=frozenset({"system"}))
 
 
 class ExpertView(BaseModel):
-    """One version of an expert. `name` is its public model id; `quality` is the last test, with "passed"."""
+    """One version of an expert. `name` is its public model id; `quality` is the last test, with "passed".
+
+    It speaks with an adapter, or with a prompt of its developer's: `template`, which is told to nobody.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -66,6 +69,7 @@ class ExpertView(BaseModel):
     example: str
     run_id: str
     adapter_prefix: str
+    template: str = Field("", exclude=True, repr=False)
     base_model: str
     knowledge_base_ids: list[str]
     knowledge_tenant_id: str

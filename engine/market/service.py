@@ -28,6 +28,7 @@ def register(
     adapter_prefix: str,
     base_model: str,
     knowledge_base_ids: Sequence[str],
+    template: str = "",
 ) -> ExpertView:
     """Add a freshly trained expert, private, in the state trained.
 
@@ -57,6 +58,7 @@ def register(
         example=last.example if last else "",
         run_id=run_id,
         adapter_prefix=adapter_prefix,
+        template=template,
         base_model=base_model,
         knowledge_base_ids=list(knowledge_base_ids),
         knowledge_tenant_id=tenant_id,

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import psutil
@@ -106,7 +107,12 @@ class RunCallback(TrainerCallback):
         elif "eval_loss" in values:
             self.eval_loss = self._finite(state, float(values["eval_loss"]))
             point = self._point or Point(step=state.global_step, epoch=state.epoch or 0.0)
-            self._publish(state, point.model_copy(update={"eval_loss": self.eval_loss}))
+            measured = {
+                "eval_loss": self.eval_loss,
+                "eval_margin": values.get("eval_rewards/margins"),
+                "eval_accuracy": values.get("eval_rewards/accuracies"),
+            }
+            self._publish(state, point.model_copy(update=measured))
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -147,6 +153,7 @@ class RunCallback(TrainerCallback):
             grad_norm=self._finite(state, float(values.get("grad_norm", 0.0))),
             tokens_per_second=round(speed, 1),
             memory=_memory(),
+            margin=values.get("rewards/margins"),
         )
         self._publish(state, self._point)
 
@@ -173,6 +180,25 @@ class RunCallback(TrainerCallback):
             return value
         rate = f"{self.recipe.learning_rate:g}"
         raise Diverged("training.diverged", step=state.global_step, kept=self.kept_step, rate=rate)
+
+
+class EvaluationCallback(TrainerCallback):
+    """Tells after each batch of an evaluation how many are done, and of how many."""
+
+    def __init__(self, seen: Callable[[int, int], None]) -> None:
+        self._seen, self._done = seen, 0
+
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        eval_dataloader: Any = None,
+        **_: Any,
+    ) -> None:
+        """Count the batch."""
+        self._done += 1
+        self._seen(self._done, len(eval_dataloader))
 
 
 def _memory() -> int:

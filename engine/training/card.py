@@ -8,6 +8,7 @@ from engine.training.layout import as_markdown, markdown_of
 from engine.training.registry import RunRecord
 from engine.training.report import Told, sections
 
+_TAGS = {"lora": ("lora", "trl"), "prompt": ()}
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 
 
@@ -49,9 +50,9 @@ def _metadata(record: RunRecord) -> str:
     data = ModelCardData(
         base_model=base if _HUB_NAME.match(base) else None,
         language=list(spoken) or None,
-        library_name="peft",
+        library_name="peft" if record.method == "lora" else None,
         pipeline_tag="text-generation",
-        tags=["lora", "sft", "trl", "mbe-studio"],
+        tags=[*_TAGS[record.method], record.recipe.get("method", "sft"), "mbe-studio"],
         model_name=record.name,
         eval_results=results or None,
     )
@@ -66,8 +67,10 @@ def _usage(record: RunRecord, language: str) -> str:
         "tokenizer = AutoTokenizer.from_pretrained(base)\n"
         'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/of/the/adapter")'
     )
-    words = t("report.use_words", language)
+    words, code = t("report.use_words", language), f"\n\n```python\n{code}\n```"
+    if record.method == "prompt":
+        words, code = t("report.use_prompt", language), ""
     called = ""
     if record.access_point:
         called = "\n\n" + t("report.use_api", language, model=record.name, address=record.access_point)
-    return f"## {t('report.use', language)}\n\n{words}\n\n```python\n{code}\n```{called}\n"
+    return f"## {t('report.use', language)}\n\n{words}{code}{called}\n"

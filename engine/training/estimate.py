@@ -16,6 +16,10 @@ RUNTIME = 2**30
 SHORTEST = 128
 SHARE = 0.2
 """Part of a processor's speed at multiplying large matrices that a training reaches."""
+LEAST_BATCH = {"kto": 2}
+OPERATIONS = {"sft": 4, "dpo": 6, "kto": 10}
+"""For each token and weight: two forward, two back through weights that stay; preferences are also read by
+the base model, single verdicts by both with another one's answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,8 @@ def memory(shape: Shape, recipe: LoraRecipe, *, device: bool) -> int:
     checkpointed = device and shape.parameters > TINY
     kept = shape.layers * unit * shape.hidden + layer if checkpointed else shape.layers * layer
     logits = shape.vocabulary * (unit + 8)
-    tokens = recipe.batch_size * recipe.max_length
+    # Preferences are read in twos: both answers of a pair, or an answer beside another question's.
+    tokens = recipe.batch_size * recipe.max_length * (1 if recipe.method == "sft" else 2)
     weights = unit * shape.parameters + 16 * recipe.rank * shape.adapted
     return RUNTIME + weights + tokens * (kept + logits)
 
@@ -109,7 +114,7 @@ def fitting(shape: Shape, recipe: LoraRecipe, limit: int, *, device: bool) -> Lo
     examples.
     """
     while memory(shape, recipe, device=device) > limit:
-        if recipe.batch_size > 1:
+        if recipe.batch_size > LEAST_BATCH.get(recipe.method, 1):
             smaller = {
                 "batch_size": recipe.batch_size // 2,
                 "accumulation": min(128, 2 * recipe.accumulation),
@@ -122,11 +127,8 @@ def fitting(shape: Shape, recipe: LoraRecipe, limit: int, *, device: bool) -> Lo
     return recipe
 
 
-def processor_speed(shape: Shape) -> float:
-    """Return roughly how many tokens a second this machine's processor trains: measured by a product.
-
-    A token takes four operations for each weight: two forward, and two back through weights that stay.
-    """
+def processor_speed(shape: Shape, method: str = "sft") -> float:
+    """Return roughly how many tokens a second this machine's processor trains: measured by a product."""
     side = 512
     matrix = np.ones((side, side), dtype=np.float32)
     matrix @ matrix
@@ -134,4 +136,4 @@ def processor_speed(shape: Shape) -> float:
     for _ in range(4):
         matrix @ matrix
     operations = 4 * 2 * side**3 / max(time.perf_counter() - began, 1e-9)
-    return SHARE * operations / (4 * shape.parameters)
+    return SHARE * operations / (OPERATIONS[method] * shape.parameters)

@@ -46,6 +46,9 @@ class TrainingPoint(Base):
     grad_norm: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
     memory: Mapped[int | None]
+    margin: Mapped[float | None]
+    eval_margin: Mapped[float | None]
+    eval_accuracy: Mapped[float | None]
 
 
 class TrainingSample(Base):

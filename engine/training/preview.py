@@ -21,12 +21,14 @@ class Seen:
     """An example as a model sees it: `length` tokens in all, of which the first `kept` are used.
 
     `learnt` counts the used tokens that the loss looks at: the answer. At 0 the example teaches nothing.
+    `good` tells whether the answer was found good or bad, None where it is just learnt.
     """
 
     pieces: list[Piece]
     length: int
     kept: int
     learnt: int
+    good: bool | None = None
 
 
 def tokenizer(folder: Path) -> Any:
@@ -36,8 +38,10 @@ def tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def seen(tokens: Any, example: dict[str, Any], max_length: int, *, show: bool = True) -> Seen:
-    """Return an example of "prompt" and "completion" messages as `SFTTrainer` prepares it.
+def seen(
+    tokens: Any, example: dict[str, Any], max_length: int, *, good: bool | None = None, show: bool = True
+) -> Seen:
+    """Return an example of "prompt" and "completion" messages as TRL's trainers prepare it.
 
     Without `show` it has no pieces: taking text apart costs far more than counting.
     """
@@ -48,7 +52,7 @@ def seen(tokens: Any, example: dict[str, Any], max_length: int, *, show: bool = 
     pieces = []
     if show:
         pieces = [*_pieces(tokens, whole[:first], False), *_pieces(tokens, whole[first:kept], True)]
-    return Seen(pieces=pieces, length=len(whole), kept=kept, learnt=kept - first)
+    return Seen(pieces=pieces, length=len(whole), kept=kept, learnt=kept - first, good=good)
 
 
 def _ids(tokens: Any, messages: list[dict[str, str]], *, generation: bool) -> list[int]:

@@ -1,4 +1,4 @@
-"""How a LoRA expert is trained: the numbers, their allowed ranges, and presets that fit the data."""
+"""How a LoRA expert is trained: by which method, with which numbers, and presets that fit the data."""
 
 import hashlib
 import json
@@ -15,6 +15,10 @@ TINY = 50_000_000
 LARGE = 13_000_000_000
 FEW_ROWS = 1000
 PRESETS = ("quick", "balanced", "thorough")
+METHODS = ("sft", "dpo", "kto")
+"""Learning answers (supervised fine-tuning), or from preferences: pairs of them, or single verdicts."""
+
+PREFERENCE_SPEED = 0.05
 
 RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
@@ -26,6 +30,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "accumulation": (1, 128),
     "max_length": (32, 32768),
     "warmup": (0.0, 0.5),
+    "beta": (0.001, 10.0),
     "weight_decay": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
     "save_steps": (0, 1_000_000),
@@ -41,10 +46,13 @@ class LoraRecipe:
     `learning_rate` is the peak of a linear warm-up over the fraction `warmup` of all steps followed by a
     cosine to zero. One step learns from `batch_size * accumulation` examples of at most `max_length`
     tokens. A checkpoint is written every `save_steps` steps, or, at 0, about every `save_seconds`.
+    `method` is one of METHODS; `beta` keeps the trained model near the base model in the two that learn from
+    preferences (Rafailov et al. 2023, "Direct Preference Optimization"; Ethayarajh et al. 2024, "KTO").
 
     A value outside its range raises BadInput naming the field, the value and the range.
     """
 
+    method: str = "sft"
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
@@ -54,39 +62,60 @@ class LoraRecipe:
     accumulation: int = 1
     max_length: int = 1024
     warmup: float = 0.05
+    beta: float = 0.1
     weight_decay: float = 0.0
     seed: int = 17
     save_steps: int = 0
     save_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        check_method(self.method)
         for field in fields(self):
+            if field.name == "method":
+                continue
             value = _number(field.name, getattr(self, field.name), whole=field.type is int)
             object.__setattr__(self, field.name, value)
+        if self.method == "kto" and self.batch_size < 2:
+            # Its measure of how far the model has moved pairs each question with another one's answer.
+            raise BadInput("training.kto_batch", field="batch_size", value=self.batch_size)
 
     @classmethod
-    def preset(cls, name: str, rows: int, parameters: int = STARTER_PARAMETERS) -> "LoraRecipe":
+    def preset(
+        cls, name: str, rows: int, parameters: int = STARTER_PARAMETERS, method: str = "sft"
+    ) -> "LoraRecipe":
         """Return a recipe for `rows` conversations and a base model of `parameters` weights.
 
         A tiny model has to be pushed: a high rate, and as many passes as give it a few hundred steps. A
         real one forgets under such treatment: 2e-4 (1e-4 above 13 billion) and one to three passes.
-        Raises BadInput for an unknown name.
+        Preferences are learnt at a twentieth of the rate: they say what is better, not what to say.
+        Raises BadInput for an unknown name or method.
         """
+        check_method(method)
         choice = EpochChoice.of(name, rows, parameters)
+        learns = method == "sft"
+        speed = 1.0 if learns else PREFERENCE_SPEED
         if choice.size == "tiny":
-            return cls(rank=32, alpha=64, learning_rate=8e-3, epochs=choice.epochs, batch_size=choice.batch)
+            return cls(
+                method=method,
+                rank=32,
+                alpha=64,
+                learning_rate=8e-3 * speed,
+                epochs=choice.epochs,
+                batch_size=choice.batch,
+            )
         return cls(
-            learning_rate=1e-4 if choice.size == "large" else 2e-4,
+            method=method,
+            learning_rate=(1e-4 if choice.size == "large" else 2e-4) * speed,
             epochs=choice.epochs,
             batch_size=4,
             accumulation=choice.batch // 4,
-            dropout=0.05,
+            dropout=0.05 if learns else 0.0,
         )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "LoraRecipe":
         """Return the recipe that `to_dict` wrote. Raises BadInput for an unknown field or a bad value."""
-        unknown = sorted(set(values) - set(RANGES))
+        unknown = sorted(set(values) - set(RANGES) - {"method"})
         if unknown:
             raise BadInput("training.unknown_field", field=unknown[0][:40], name=unknown[0][:40])
         return cls(**values)
@@ -102,6 +131,9 @@ class LoraRecipe:
     def digest(self) -> str:
         """Return SHA-256 of everything that changes the result; how often it is saved does not."""
         kept = {name: value for name, value in self.to_dict().items() if not name.startswith("save_")}
+        if self.method == "sft":
+            # As it was before there were other methods: trainings from then go on from their checkpoints.
+            del kept["method"], kept["beta"]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -170,6 +202,14 @@ class EpochChoice:
             return t(f"training.why_tiny_{end}", language, **facts)
         rows = "few" if self.rows < FEW_ROWS else "many"
         return t(f"training.why_{self.size}_{rows}", language, **facts)
+
+
+def check_method(method: object) -> None:
+    """Raise BadInput unless it is one of METHODS."""
+    if method not in METHODS:
+        raise BadInput(
+            "training.unknown_method", field="method", value=str(method)[:40], allowed=", ".join(METHODS)
+        )
 
 
 def _number(name: str, value: Any, *, whole: bool) -> int | float:

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.kit.errors import BadInput
+from engine.training.prompting import PromptRecipe
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import RowStatistics
 
@@ -80,7 +81,7 @@ class RunRecord(_Value):
     version: str | None = None
     state: str
     access_point: str | None = None
-    method: Literal["lora"] = "lora"
+    method: Literal["lora", "prompt"] = "lora"
     description: str = ""
     run_id: str
     created_at: str
@@ -142,7 +143,10 @@ def parse(text: str) -> list[RunRecord]:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise BadInput("report.bad_registry", field="file", place=place[:80]) from error
     for record in records:
-        record.lora()
+        if record.method == "lora":
+            record.lora()
+        else:
+            PromptRecipe.from_dict(record.recipe)
     return records
 
 

@@ -13,6 +13,7 @@ from engine.training.schemas import Point, RowStatistics, Spread
 MOST_MEASURED = 12
 """Rows of the table beside the curve."""
 
+NAMED = {*RANGES, "method", "template"}
 NONE = "–"
 
 
@@ -58,6 +59,13 @@ def sections(told: Told, language: str) -> list[Section]:
     return [section for section in found if section.sentences or section.tables or section.drawing]
 
 
+def method_words(record: RunRecord, language: str) -> str:
+    """Return how an expert was made."""
+    if record.method == "prompt":
+        return t("report.method_prompt", language)
+    return f"LoRA, {str(record.recipe.get('method', 'sft')).upper()}"
+
+
 def epochs_reason(record: RunRecord, choice: EpochChoice | None, language: str) -> str:
     """Return how many epochs the run has and why."""
     epochs = record.recipe.get("epochs", NONE)
@@ -83,7 +91,7 @@ def _overview(told: Told, language: str) -> Section:
         ("access_point", record.access_point or ""),
         ("description", record.description),
         ("base_model", base),
-        ("method", "LoRA"),
+        ("method", method_words(record, language)),
         ("knowledge_bases", bases or t("report.no_knowledge", language)),
         ("created", record.created_at[:19].replace("T", " ") + " UTC"),
         ("run", record.run_id),
@@ -145,19 +153,20 @@ def _spread(spread: Spread, language: str) -> str:
 def _recipe(told: Told, language: str) -> Section:
     record = told.record
     rows = [
-        [t(f"report.field_{name}", language) if name in RANGES else "", name, f"{value}"]
+        [t(f"report.field_{name}", language) if name in NAMED else "", name, f"{value}"]
         for name, value in record.recipe.items()
     ]
     headers = [t(f"report.{key}", language) for key in ("value_meaning", "value_name", "value")]
+    table = Table(headers=headers, rows=rows)
+    if record.method == "prompt":
+        return Section(heading=t("report.prompt", language), tables=[table])
     steps, epochs = record.results.steps, record.recipe.get("epochs")
     sentences = [epochs_reason(record, told.choice, language)]
     if steps and epochs:
         sentences.append(
             t("report.steps", language, steps=f"{steps:,}", per_epoch=f"{steps // epochs:,}", epochs=epochs)
         )
-    return Section(
-        heading=t("report.recipe", language), sentences=sentences, tables=[Table(headers=headers, rows=rows)]
-    )
+    return Section(heading=t("report.recipe", language), sentences=sentences, tables=[table])
 
 
 def _curve(told: Told, language: str) -> Section:

@@ -35,12 +35,14 @@ def points(uow: Session, run_id: str, after_step: int) -> Sequence[TrainingPoint
     return uow.scalars(query.order_by(TrainingPoint.step)).all()
 
 
-def usual_speed(uow: Session, base_model: str, points: int) -> float | None:
-    """Return the median of the newest speeds (tokens a second) that were measured with a base model."""
+def usual_speed(uow: Session, base_model: str, method: str, points: int) -> float | None:
+    """Return the median of the newest speeds (tokens a second) of a base model by a method."""
+    # Recipes from before there were methods name none.
+    by_method = func.coalesce(TrainingRun.recipe["method"].as_string(), "sft") == method
     newest = (
         select(TrainingPoint.tokens_per_second)
         .join(TrainingRun, TrainingRun.id == TrainingPoint.run_id)
-        .where(TrainingRun.base_model == base_model, TrainingPoint.tokens_per_second.is_not(None))
+        .where(TrainingRun.base_model == base_model, by_method, TrainingPoint.tokens_per_second.is_not(None))
         .order_by(TrainingRun.created_at.desc(), TrainingPoint.step.desc())
         .limit(points)
         .subquery()

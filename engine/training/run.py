@@ -1,9 +1,9 @@
-"""One LoRA fine-tuning with TRL and PEFT: from rows and a base model to an adapter folder."""
+"""One LoRA training with TRL and PEFT: from rows and a base model to an adapter folder."""
 
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,10 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import SFTConfig
 
 from engine.kit.errors import BadInput
-from engine.training.callbacks import RunCallback
+from engine.training.callbacks import EvaluationCallback, RunCallback
 from engine.training.checkpoints import CheckpointStore
 from engine.training.examples import load_examples
 from engine.training.failures import explained
+from engine.training.preferences import Trainer, preference_trainer
 from engine.training.probes import probes
 from engine.training.recipe import TINY, LoraRecipe
 from engine.training.samples import Conversation, Sampler
@@ -74,8 +75,8 @@ def train(
 ) -> Outcome:
     """Train until the recipe is done or the monitor asks to stop; continue from the newest checkpoint.
 
-    The rows are JSON lines of `{"messages": [...]}`; each assistant turn becomes one example whose loss
-    counts only the tokens of that turn. Trains in bfloat16 on a CUDA device, else in float32 on the CPU.
+    The rows are JSON lines; `examples.examples` says what each teaches by the recipe's method. The loss
+    counts only the tokens of answers. Trains in bfloat16 on a CUDA device, else in float32 on the CPU.
     No code from the base model's folder is run. `questions` are asked on the way, see `Sampler`.
 
     Raises BadInput when no row fits into `recipe.max_length`, Diverged when the loss is not a number,
@@ -83,7 +84,9 @@ def train(
     """
     newest = store.newest()
     monitor.resumed(newest.step if newest else 0)
-    train_rows, validation_rows = load_examples(train_path), load_examples(validation_path)
+    train_rows, validation_rows = (
+        load_examples(path, recipe.method) for path in (train_path, validation_path)
+    )
     callback = RunCallback(
         recipe,
         store,
@@ -139,8 +142,70 @@ def _trainer(
     train_rows: list[dict[str, Any]],
     validation_rows: list[dict[str, Any]],
     callback: RunCallback,
-) -> AnswerTrainer:
+) -> AnswerTrainer | Trainer:
     cuda = torch.cuda.is_available()
+    model, tokenizer = _load(base, cuda)
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        # A model may say which of its parts an adapter belongs to; the model server reads the same.
+        target_modules=getattr(model.config, "lora_modules", "all-linear"),
+        task_type="CAUSAL_LM",
+    )
+    config = _config(recipe, folder, cuda, model.num_parameters())
+    parts: dict[str, Any] = {
+        "model": model,
+        "train_dataset": _checked(train_rows, recipe),
+        "eval_dataset": Dataset.from_list(validation_rows) if validation_rows else None,
+        "processing_class": tokenizer,
+        "peft_config": lora,
+        "callbacks": [callback],
+    }
+    trainer: AnswerTrainer | Trainer
+    if recipe.method == "sft":
+        trainer = AnswerTrainer(args=SFTConfig(**config, completion_only_loss=True), **parts)
+    else:
+        trainer = preference_trainer(recipe, config, **parts)
+    trainer.remove_callback(PrinterCallback)
+    prepared = trainer.train_dataset
+    if isinstance(prepared, Dataset) and not len(prepared):
+        raise BadInput("training.no_rows", field="max_length", max_length=recipe.max_length)
+    return trainer
+
+
+def evaluator(
+    base: Path,
+    rows: list[dict[str, Any]],
+    max_length: int,
+    batch_size: int,
+    folder: Path,
+    seen: Callable[[int, int], None],
+) -> AnswerTrainer:
+    """Return a trainer that can only evaluate: a base model as it is, on the examples in `rows`.
+
+    `seen` is told how many batches are done, and of how many.
+    """
+    cuda = torch.cuda.is_available()
+    model, tokenizer = _load(base, cuda)
+    recipe = LoraRecipe(batch_size=batch_size, max_length=max_length)
+    config = _config(recipe, folder, cuda, model.num_parameters()) | {"gradient_checkpointing": False}
+    data = Dataset.from_list(rows)
+    trainer = AnswerTrainer(
+        model=model,
+        args=SFTConfig(**config, completion_only_loss=True),
+        # It cannot be made without.
+        train_dataset=data,
+        eval_dataset=data,
+        processing_class=tokenizer,
+        callbacks=[EvaluationCallback(seen)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _load(base: Path, cuda: bool) -> tuple[Any, Any]:
+    """Return a base model and its tokenizer, as every method takes them."""
     if not cuda:
         # The model server works on the same processor; threads that wait for a core it holds cost
         # far more than the core would bring.
@@ -152,29 +217,7 @@ def _trainer(
         trust_remote_code=False,
         use_safetensors=True,
     )
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    lora = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        # A model may say which of its parts an adapter belongs to; the model server reads the same.
-        target_modules=getattr(model.config, "lora_modules", "all-linear"),
-        task_type="CAUSAL_LM",
-    )
-    trainer = AnswerTrainer(
-        model=model,
-        args=_config(recipe, folder, cuda, model.num_parameters()),
-        train_dataset=_checked(train_rows, recipe),
-        eval_dataset=Dataset.from_list(validation_rows) if validation_rows else None,
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[callback],
-    )
-    trainer.remove_callback(PrinterCallback)
-    prepared = trainer.train_dataset
-    if isinstance(prepared, Dataset) and not len(prepared):
-        raise BadInput("training.no_rows", field="max_length", max_length=recipe.max_length)
-    return trainer
+    return model, AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
 
 
 def _checked(rows: list[dict[str, Any]], recipe: LoraRecipe) -> Dataset:
@@ -183,35 +226,35 @@ def _checked(rows: list[dict[str, Any]], recipe: LoraRecipe) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def _config(recipe: LoraRecipe, folder: Path, cuda: bool, parameters: int) -> SFTConfig:
-    return SFTConfig(
-        output_dir=str(folder),
-        use_cpu=not cuda,
-        bf16=cuda,
-        gradient_checkpointing=cuda and parameters > TINY,
-        dataloader_pin_memory=cuda,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulation,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        seed=recipe.seed,
-        max_length=recipe.max_length,
-        completion_only_loss=True,
+def _config(recipe: LoraRecipe, folder: Path, cuda: bool, parameters: int) -> dict[str, Any]:
+    """Return the fields that the trainers of all methods have in common."""
+    return {
+        "output_dir": str(folder),
+        "use_cpu": not cuda,
+        "bf16": cuda,
+        "gradient_checkpointing": cuda and parameters > TINY,
+        "dataloader_pin_memory": cuda,
+        "per_device_train_batch_size": recipe.batch_size,
+        "per_device_eval_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": recipe.warmup,
+        "weight_decay": recipe.weight_decay,
+        "seed": recipe.seed,
+        "max_length": recipe.max_length,
         # The callback decides when to log, evaluate and save, in one place and in a fixed order.
-        logging_strategy="no",
-        eval_strategy="no",
-        save_strategy="no",
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-    )
+        "logging_strategy": "no",
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
 
 
-def _write_adapter(trainer: AnswerTrainer, folder: Path, base_name: str) -> Path:
+def _write_adapter(trainer: AnswerTrainer | Trainer, folder: Path, base_name: str) -> Path:
     """Write the adapter; its config names the base model instead of a folder of this machine."""
     cast(PeftModel, trainer.model).save_pretrained(str(folder))
     for path in folder.iterdir():

@@ -10,9 +10,15 @@ from pydantic import BaseModel, ConfigDict
 class Point(BaseModel):
     """What was measured at one optimiser step; None where nothing was measured.
 
-    `loss` and `eval_loss` are mean cross-entropies in nats per answer token, `epoch` counts passes over
-    the training rows, `tokens_per_second` counts prompt and answer tokens. `memory` is in bytes: the most
-    that this attempt has held on a GPU so far, or what its process holds now where it trains on the CPU.
+    `loss` and `eval_loss` are mean cross-entropies in nats per answer token, or what the method puts in
+    their place, `epoch` counts passes over the training rows, `tokens_per_second` counts prompt and answer
+    tokens. `memory` is in bytes: the most that this attempt has held on a GPU so far, or what its process
+    holds now where it trains on the CPU.
+
+    Methods that learn from preferences have a reward: `beta` times how much likelier (nats) an answer is to
+    the trained model than to the base model. `margin` is the mean reward of good answers less that of bad
+    ones, in training; `eval_margin` the same on the held-out rows, and `eval_accuracy` the share of their
+    pairs, from 0 to 1, in which the preferred answer has the larger reward.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -25,6 +31,9 @@ class Point(BaseModel):
     grad_norm: float | None = None
     tokens_per_second: float | None = None
     memory: int | None = None
+    margin: float | None = None
+    eval_margin: float | None = None
+    eval_accuracy: float | None = None
 
 
 class Sample(BaseModel):
@@ -144,14 +153,15 @@ class TrainingResult(BaseModel):
     """What a finished training hands back; also the result of its job.
 
     `loss` is the mean over the last epoch, `seconds` and `tokens` count all attempts together. Trainings
-    from before it was recorded have no `provenance` and no `serving`.
+    from before it was recorded have no `provenance` and no `serving`; a prompt, which is only measured, has
+    no `loss`, no steps and an empty `adapter_prefix`.
     """
 
     model_config = ConfigDict(frozen=True)
 
     adapter_prefix: str
     steps: int
-    loss: float
+    loss: float | None
     eval_loss: float | None
     seconds: float
     tokens: int

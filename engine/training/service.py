@@ -11,6 +11,7 @@ from engine.kit.ids import new_id
 from engine.kit.settings import settings
 from engine.training import repository
 from engine.training.models import TrainingRun
+from engine.training.prompting import PromptRecipe
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point, RunView, Sample, TrainingResult
 
@@ -30,7 +31,7 @@ def create_run(
     name: str,
     dataset_id: str,
     base_model: str,
-    recipe: LoraRecipe,
+    recipe: LoraRecipe | PromptRecipe,
     knowledge_base_ids: Sequence[str] = (),
     questions: Sequence[str] = (),
     dataset_fingerprint: str | None = None,
@@ -45,7 +46,7 @@ def create_run(
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
         raise BadInput("training.bad_name", field="name", most=NAME_LIMIT)
     most = settings().max_lora_rank
-    if recipe.rank > most:
+    if isinstance(recipe, LoraRecipe) and recipe.rank > most:
         raise BadInput("training.rank_not_served", field="rank", value=recipe.rank, most=most)
     if len(knowledge_base_ids) > MOST_BASES:
         raise BadInput(
@@ -93,12 +94,13 @@ def points(uow: Session, run_id: str, tenant_id: str, after_step: int = -1) -> l
     return [Point.model_validate(point) for point in repository.points(uow, run_id, after_step)]
 
 
-def usual_speed(uow: Session, base_model: str) -> float | None:
-    """Return how many tokens a second trainings of a base model have made here lately; None before the first.
+def usual_speed(uow: Session, base_model: str, method: str = "sft") -> float | None:
+    """Return how many tokens a second trainings of a base model by a method have made here lately; None
+    before the first.
 
     All tenants' count: it tells of the machine.
     """
-    return repository.usual_speed(uow, base_model, SPEEDS)
+    return repository.usual_speed(uow, base_model, method, SPEEDS)
 
 
 def restart_curve(uow: Session, run_id: str, from_step: int) -> None:

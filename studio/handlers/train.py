@@ -19,7 +19,7 @@ from studio.views import runs
 from studio.views import train as views
 
 PRESETS = ("quick", "balanced", "thorough")
-ADVANCED = ("rank", "alpha", "learning_rate", "epochs", "batch_size", "max_length")
+ADVANCED = ("rank", "alpha", "learning_rate", "epochs", "batch_size", "max_length", "beta")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,13 @@ class Choices:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The recipe of a preset for a dataset: its values by field, and what it comes to in words."""
+    """The recipe of a preset for a dataset: its values by field, and what it comes to in words.
 
+    `methods` are those that the dataset can be learnt by, (words, id) each; `method` is the one meant.
+    """
+
+    methods: list[tuple[str, str]]
+    method: str
     values: dict[str, float]
     words: str
 
@@ -72,14 +77,24 @@ def nothing_to_train_with(language: str) -> str:
     return views.no_dataset(language)
 
 
-def proposal(person: Person, dataset_id: str, preset: str, language: str) -> Proposal | None:
-    """Return the recipe of a preset for a dataset; None while none is chosen."""
+def proposal(
+    person: Person, dataset_id: str, preset: str, language: str, method: str = ""
+) -> Proposal | None:
+    """Return the recipe of a preset for a dataset; None while none is chosen.
+
+    A `method` by which the dataset cannot be learnt gives way to the usual one.
+    """
     if not dataset_id:
         return None
-    recipe = flow.proposal(person, dataset_id, preset).to_dict()
-    rows = import_dataset.get(person, dataset_id).train_rows
+    dataset = import_dataset.get(person, dataset_id)
+    methods = flow.methods(dataset.layout)
+    method = method if method in methods else methods[0]
+    recipe = flow.proposal(person, dataset_id, preset, method).to_dict()
     return Proposal(
-        values={name: recipe[name] for name in ADVANCED}, words=views.proposal(recipe, rows, language)
+        methods=[(t(f"studio.method_{name}", language), name) for name in methods],
+        method=method,
+        values={name: recipe[name] for name in ADVANCED},
+        words=views.proposal(recipe, flow.taught(dataset, method), language),
     )
 
 
@@ -93,7 +108,13 @@ class Check:
 
 
 def check(
-    person: Person, dataset_id: str, base_ids: list[str], preset: str, values: dict[str, Any], language: str
+    person: Person,
+    dataset_id: str,
+    base_ids: list[str],
+    preset: str,
+    values: dict[str, Any],
+    language: str,
+    method: str = "sft",
 ) -> Check:
     """Return what `start` would train with the same values. Raises what it raises."""
     if not dataset_id:
@@ -102,6 +123,7 @@ def check(
         person,
         dataset_id=dataset_id,
         knowledge_base_ids=base_ids,
+        method=method,
         preset=preset,
         changes={name: value for name, value in values.items() if value is not None},
     )
@@ -121,6 +143,7 @@ def start(
     preset: str,
     values: dict[str, Any],
     questions: Sequence[str] = (),
+    method: str = "sft",
 ) -> str:
     """Start a training and return the run's id. Raises BadInput naming the field at fault.
 
@@ -134,6 +157,7 @@ def start(
         name=name or "",
         dataset_id=dataset_id,
         knowledge_base_ids=base_ids,
+        method=method,
         preset=preset,
         changes=changes,
         questions=[line.strip() for line in questions if line.strip()],

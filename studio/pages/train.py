@@ -12,8 +12,9 @@ from engine.training.service import MOST_BASES
 from studio.comparison import Beside, Chooser
 from studio.course import Course
 from studio.frame import JobBox, StudioPage
-from studio.handlers import access, compare, plan
+from studio.handlers import access, compare, plan, prompting
 from studio.handlers import train as handlers
+from studio.prompting import Writer
 from studio.views import preview as previews
 from studio.views import runs
 from studio.views import train as views
@@ -41,6 +42,7 @@ class TrainPage(StudioPage):
             with gr.Column() as form:
                 self.form_place = self.part(form)
                 self._build_form()
+                self.writer = self.part(Writer(self.language))
         with gr.Column(visible=False) as detail:
             self.detail = self.part(detail)
             self.run_id = self.part(gr.Textbox(visible=False))
@@ -68,6 +70,7 @@ class TrainPage(StudioPage):
                 info=self.t("knowledge_bases_info"),
                 min_width=240,
             )
+        fields["method"] = gr.Radio([], label=self.t("method"), info=self.t("method_info"), visible=False)
         fields["preset"] = gr.Radio(
             [(self.t(f"preset_{name}"), name) for name in handlers.PRESETS],
             value="balanced",
@@ -76,14 +79,23 @@ class TrainPage(StudioPage):
         )
         self.words = self.part(gr.HTML())
         with gr.Accordion(self.t("advanced"), open=False):
+            # Drawn below the numbers, but before them among the fields: those go on to the end.
+            fields["questions"] = gr.Textbox(
+                label=self.t("own_questions"),
+                info=self.t("own_questions_info"),
+                lines=3,
+                max_length=3000,
+                render=False,
+            )
             with gr.Row():
                 for name in handlers.ADVANCED:
                     fields[name] = gr.Number(
-                        label=self.t(f"recipe_{name}"), info=self.t(f"recipe_{name}_info"), min_width=240
+                        label=self.t(f"recipe_{name}"),
+                        info=self.t(f"recipe_{name}_info"),
+                        min_width=240,
+                        visible=name != "beta",
                     )
-            fields["questions"] = gr.Textbox(
-                label=self.t("own_questions"), info=self.t("own_questions_info"), lines=3, max_length=3000
-            )
+            fields["questions"].render()
         self.form = self.part(Form(self.language, **fields))
         with gr.Row(elem_classes="mbe-row"):
             self.start = gr.Button(self.t("start_training"), variant="primary", size="md")
@@ -97,10 +109,15 @@ class TrainPage(StudioPage):
 
     def wire(self, blocks: gr.Blocks) -> None:
         fields = self.form.fields
-        for changed in (fields["dataset"].change, fields["preset"].change):
-            self.on(changed, self.proposing, [fields["dataset"], fields["preset"]])
+        # Of the method only what a person does: it is set together with the recipe that goes with it.
+        for changed in (fields["dataset"].change, fields["method"].input, fields["preset"].change):
+            self.on(changed, self.proposing, [fields["dataset"], fields["method"], fields["preset"]])
         self.leads(self.on(self.start.click, self.starting, self.form.inputs, busy=[self.start]))
-        self.on(self.look.click, self.checking, self.form.inputs[1:-1], busy=[self.look])
+        looked_at = [field for name, field in fields.items() if name not in ("name", "questions")]
+        self.on(self.look.click, self.checking, looked_at, busy=[self.look])
+        self.leads(
+            self.on(self.writer.make.click, self.writing, self.writer.form.inputs, busy=[self.writer.make])
+        )
         self.leads(self.on(self.chooser.go.click, self.comparing, self.chooser.form.inputs))
         self.connect(self.job, self.tick, self.run_id)
 
@@ -128,6 +145,7 @@ class TrainPage(StudioPage):
             self.form_place: gr.update(visible=able),
             self.form.fields["dataset"]: gr.update(choices=choices.datasets, value=chosen),
             self.form.fields["kb_ids"]: gr.update(choices=choices.bases, value=[]),
+            **self.writer.show(person, choices, query.get("prompt", "")),
         }
 
     def shown(self, person: Person, run_id: str) -> dict[Any, Any]:
@@ -142,31 +160,38 @@ class TrainPage(StudioPage):
             **self.job.show(now.job),
         }
 
-    def proposing(self, dataset_id: str | None, preset: str, request: gr.Request) -> dict[Any, Any]:
-        found = handlers.proposal(person_of(request), dataset_id or "", preset, self.language)
+    def proposing(
+        self, dataset_id: str | None, method: str | None, preset: str, request: gr.Request
+    ) -> dict[Any, Any]:
+        found = handlers.proposal(person_of(request), dataset_id or "", preset, self.language, method or "")
         if found is None:
             return {self.words: ""}
-        updates = {self.form.fields[name]: gr.update(value=value) for name, value in found.values.items()}
+        fields = self.form.fields
+        updates = {fields[name]: gr.update(value=value) for name, value in found.values.items()}
+        updates[fields["beta"]]["visible"] = found.method != "sft"
+        several = len(found.methods) > 1
+        updates[fields["method"]] = gr.update(choices=found.methods, value=found.method, visible=several)
         return {self.words: found.words, **updates}
 
     def checking(
         self,
         dataset_id: str | None,
         base_ids: list[str] | None,
+        method: str | None,
         preset: str,
-        rank: float | None,
-        alpha: float | None,
-        learning_rate: float | None,
-        epochs: float | None,
-        batch_size: float | None,
-        max_length: float | None,
         request: gr.Request,
+        *numbers: float | None,
     ) -> dict[Any, Any]:
-        given = (rank, alpha, learning_rate, epochs, batch_size, max_length)
-        values = dict(zip(handlers.ADVANCED, given, strict=True))
+        values = dict(zip(handlers.ADVANCED, numbers, strict=True))
         try:
             found = handlers.check(
-                person_of(request), dataset_id or "", base_ids or [], preset, values, self.language
+                person_of(request),
+                dataset_id or "",
+                base_ids or [],
+                preset,
+                values,
+                self.language,
+                method or "sft",
             )
         except EngineError as error:
             return {**self.form.refused(error), self.check: gr.update(visible=False)}
@@ -183,18 +208,13 @@ class TrainPage(StudioPage):
         name: str,
         dataset_id: str | None,
         base_ids: list[str] | None,
+        method: str | None,
         preset: str,
-        rank: float | None,
-        alpha: float | None,
-        learning_rate: float | None,
-        epochs: float | None,
-        batch_size: float | None,
-        max_length: float | None,
         questions: str,
         request: gr.Request,
+        *numbers: float | None,
     ) -> dict[Any, Any]:
-        given = (rank, alpha, learning_rate, epochs, batch_size, max_length)
-        values = dict(zip(handlers.ADVANCED, given, strict=True))
+        values = dict(zip(handlers.ADVANCED, numbers, strict=True))
         try:
             run_id = handlers.start(
                 person_of(request),
@@ -204,10 +224,29 @@ class TrainPage(StudioPage):
                 preset,
                 values,
                 questions.splitlines(),
+                method or "sft",
             )
         except EngineError as error:
             return {**self.form.refused(error), self.goto: ""}
         return {**self.form.cleared(), self.goto: access.address(self.language, self.path, run=run_id)}
+
+    def writing(
+        self,
+        name: str,
+        template: str,
+        dataset_id: str | None,
+        base_ids: list[str] | None,
+        questions: str,
+        request: gr.Request,
+    ) -> dict[Any, Any]:
+        form = self.writer.form
+        try:
+            run_id = prompting.make(
+                person_of(request), name, template, dataset_id or "", base_ids or [], questions
+            )
+        except EngineError as error:
+            return {**form.refused(error), self.goto: ""}
+        return {**form.cleared(), self.goto: access.address(self.language, self.path, run=run_id)}
 
     def comparing(self, run_ids: list[str] | None, _request: gr.Request) -> dict[Any, Any]:
         try:

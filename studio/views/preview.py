@@ -21,6 +21,8 @@ CSS = """
 .mbe-seen b{font-weight:400;color:var(--ink);margin-right:1px;border-radius:3px;
  background:color-mix(in srgb,var(--good) 22%,transparent)}
 .mbe-seen b:nth-of-type(even){background:color-mix(in srgb,var(--good) 38%,transparent)}
+.mbe-seen.bad b{background:color-mix(in srgb,var(--bad) 22%,transparent)}
+.mbe-seen.bad b:nth-of-type(even){background:color-mix(in srgb,var(--bad) 38%,transparent)}
 """
 MOST_PIECES = 600
 BINS = 30
@@ -102,19 +104,22 @@ def lengths(found: Preview, language: str) -> go.Figure:
 
 def examples(found: Preview, language: str) -> str:
     """Return some examples token by token; those that are learnt are marked."""
-    words = t("studio.check_examples", language)
+    key = "check_examples" if found.recipe.method == "sft" else "check_preferences"
+    words = t(f"studio.{key}", language)
     return f'<p class="mbe-muted">{words}</p>' + "".join(_example(one, language) for one in found.shown)
 
 
 def _example(one: Seen, language: str) -> str:
-    told = t("studio.check_example", language, length=one.length, learnt=one.learnt)
+    key = {None: "check_example", True: "check_better", False: "check_worse"}[one.good]
+    told = t(f"studio.{key}", language, length=one.length, learnt=one.learnt)
     pieces, half = one.pieces, MOST_PIECES // 2
     shown = _html(pieces)
     if len(pieces) > MOST_PIECES:
         # The answer stands last: of a long prompt the middle is left out.
         words = t("studio.check_gap", language, count=len(pieces) - MOST_PIECES)
         shown = f"{_html(pieces[:half])}<small>{words}</small>{_html(pieces[-half:])}"
-    return f'<div class="mbe-seen"><small>{told}</small>{shown}</div>'
+    tone = " bad" if one.good is False else ""
+    return f'<div class="mbe-seen{tone}"><small>{told}</small>{shown}</div>'
 
 
 def _html(pieces: list[Piece]) -> str:

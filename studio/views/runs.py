@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from apps.theme import FONTS, LIGHT, SERIES
 from engine.kit.messages import t
+from engine.training.prompting import is_prompt
 from engine.training.schemas import Point, RunView, Sample
 
 CSS = """
@@ -38,7 +39,14 @@ def _whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def _percent(value: float) -> str:
+    return f"{value:.0%}"
+
+
 GAUGES = (
+    Gauge(name="eval_accuracy", colour=SERIES[2], written=_percent),
+    Gauge(name="eval_margin", colour=SERIES[4], written=_short),
+    Gauge(name="margin", colour=SERIES[0], written=_short),
     Gauge(name="learning_rate", colour=SERIES[3], written=_short),
     Gauge(name="grad_norm", colour=SERIES[5], written=_short),
     Gauge(name="tokens_per_second", colour=SERIES[1], written=_whole),
@@ -89,6 +97,8 @@ def samples(run: RunView, said: Sequence[Sample], language: str) -> str:
     """Return what the model answered to the run's questions, a row a step, the latest first."""
     if not run.questions:
         return ""
+    if is_prompt(run.recipe):
+        return _answers(said, language)
     why = t("runs.samples_why" if said else "runs.samples_later", language)
     top = f"<h2>{t('runs.samples', language)}</h2><p class='mbe-muted'>{escape(why)}</p>"
     if not said:
@@ -100,6 +110,16 @@ def samples(run: RunView, said: Sequence[Sample], language: str) -> str:
         for step in steps
     ]
     return top + texts([t("runs.step", language), *run.questions], rows, t("runs.samples", language))
+
+
+def _answers(said: Sequence[Sample], language: str) -> str:
+    """Return what an expert answered that is a prompt, once."""
+    if not said:
+        return ""
+    title = t("prompting.answers", language)
+    rows = [[sample.question, sample.answer or "–"] for sample in said]
+    headers = [t(f"report.{key}", language) for key in ("question", "answer")]
+    return f"<h2>{title}</h2>{texts(headers, rows, title, 'mbe-side')}"
 
 
 def texts(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str, more: str = "") -> str:

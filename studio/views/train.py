@@ -13,6 +13,7 @@ from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 from engine.market.schemas import ExpertView
 from engine.training.drawing import curve_words, lines
+from engine.training.prompting import is_prompt
 from engine.training.schemas import Point, RunView, Serving
 
 FILES = "/api/admin/training"
@@ -26,6 +27,7 @@ CSS = """
 .mbe-page .mbe-files a{border:1px solid var(--line);border-radius:8px;padding:4px 12px;color:var(--primary);
  text-decoration:none;white-space:nowrap;font-weight:500}
 .mbe-page .mbe-files a:hover{border-color:var(--primary)}
+.mbe-page pre.mbe-prompt{white-space:pre-wrap;overflow-wrap:anywhere;font:inherit;color:var(--ink)}
 .mbe-page p.mbe-files{margin-top:12px} .mbe-page p.mbe-files a{margin-left:4px;padding:2px 8px}
 @media(max-width:600px){.mbe-page dl.mbe-files{grid-template-columns:1fr;gap:6px}
  .mbe-files dd{justify-content:flex-start;margin-bottom:8px}}
@@ -57,7 +59,7 @@ def runs(found: Sequence[tuple[RunView, JobView | None]], language: str) -> str:
         for run, job in found
     ]
     table = cards.table(headers, rows, t("studio.tab_train", language))
-    return table + (everything(language) if any(run.adapter_prefix for run, _ in found) else "")
+    return table + (everything(language) if any(run.finished_at for run, _ in found) else "")
 
 
 def _loss(value: float | None) -> str:
@@ -89,9 +91,12 @@ def proposal(recipe: dict[str, Any], rows: int, language: str) -> str:
 def head(run: RunView, dataset: str, language: str) -> str:
     """Return a run's name and what it is made of."""
     recipe = run.recipe
+    if is_prompt(recipe):
+        return _prompt_head(run, dataset, language)
     facts = t(
         "studio.run_facts",
         language,
+        method=recipe.get("method", "sft").upper(),
         dataset=dataset,
         base=run.base_model,
         rank=recipe.get("rank", "–"),
@@ -99,15 +104,30 @@ def head(run: RunView, dataset: str, language: str) -> str:
         epochs=recipe.get("epochs", "–"),
         batch=recipe.get("batch_size", "–"),
     )
+    return _title(run, facts, language)
+
+
+def _title(run: RunView, facts: str, language: str) -> str:
     return (
         f'<a class="mbe-back" href="/{language}/studio/train">← {t("studio.back_to_list", language)}</a>'
         f'<h1>{escape(run.name)}</h1><p class="mbe-muted">{escape(facts)}</p>'
     )
 
 
+def _prompt_head(run: RunView, dataset: str, language: str) -> str:
+    facts = t("prompting.facts", language, dataset=dataset, base=run.base_model)
+    again = f"/{language}/studio/train?prompt={run.id}"
+    written = f'<pre class="mbe-card mbe-prompt">{escape(run.recipe["template"])}</pre>'
+    return (
+        f"{_title(run, facts, language)}{written}"
+        f'<p class="mbe-ways"><a href="{escape(again)}">{t("prompting.again", language)}</a></p>'
+    )
+
+
 def curve(points: Sequence[Point], finished: bool, language: str) -> go.Figure:
     """Return loss and held-out loss by step; the title says what they show."""
     train, held_out = lines(points)
+    preferences = any(point.margin is not None for point in points)
     figure = go.Figure()
     for values, key, colour, mode in (
         (train, "loss", TRAIN_COLOUR, "lines"),
@@ -123,7 +143,10 @@ def curve(points: Sequence[Point], finished: bool, language: str) -> go.Figure:
             "gridcolor": LIGHT.line,
         },
         yaxis={
-            "title": {"text": t("studio.axis_loss", language), "font": {"size": 14}},
+            "title": {
+                "text": t(f"studio.axis_{'preference_' if preferences else ''}loss", language),
+                "font": {"size": 14},
+            },
             "rangemode": "tozero",
             "gridcolor": LIGHT.line,
         },
@@ -165,11 +188,14 @@ def _draw(figure: go.Figure, values: Sequence[tuple[int, float]], name: str, col
 def result(run: RunView, job: JobView, expert: ExpertView | None, language: str) -> str:
     """Return what a finished run came to, and where to go next."""
     given = job.result or {}
+    trained = [
+        (t("studio.loss", language), _loss(run.final_loss)),
+        (t("studio.steps", language), f"{given.get('steps', job.done):,}"),
+    ]
     shown = cards.tiles(
         [
-            (t("studio.loss", language), _loss(run.final_loss)),
             (t("studio.eval_loss", language), _loss(run.final_eval_loss)),
-            (t("studio.steps", language), f"{given.get('steps', job.done):,}"),
+            *([] if is_prompt(run.recipe) else trained),
             (t("studio.time", language), cards.duration(float(given.get("seconds", 0.0)), language)),
         ]
     )

@@ -26,10 +26,13 @@ def test_each_quantity_is_drawn_with_its_numbers_in_the_title() -> None:
 
 
 def test_what_was_not_measured_is_not_drawn() -> None:
-    assert views.course([], "en") == [None] * 4
-    assert [figure is None for figure in views.course([measured(1, memory=None)], "en")] == [False] * 3 + [
-        True
-    ]
+    assert not any(views.course([], "en"))
+    drawn = [figure is not None for figure in views.course([measured(1, memory=None)], "en")]
+    assert drawn == [False] * 3 + [True] * 3 + [False]
+    rewards = {"margin": 0.5, "eval_margin": 0.25, "eval_accuracy": 0.75}
+    titles = [f.layout.title.text for f in views.course([measured(1, **rewards)], "en")[:3] if f is not None]
+    assert titles[0] == "Held-out pairs whose better answer gained more: 75% now"
+    assert "0.25 now" in titles[1] and "0.5 now" in titles[2]
     [*_, memory] = views.course([measured(1, memory=80 << 20)], "en")
     assert memory is not None and "MB: 80 now" in memory.layout.title.text
 

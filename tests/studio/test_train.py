@@ -36,6 +36,31 @@ def test_a_preset_proposes_numbers_that_fit_the_dataset(dana: Person, dataset_id
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+def test_preferences_can_be_learnt_in_three_ways(dana: Person, tmp_path: Path, language: str) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Q{n}", "chosen": f"<b>yes {n}", "rejected": f"<script>no {n}"} for n in range(40)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    pairs = data.import_file(dana, path, "Pairs", "refuse")
+    shown = data.detail(dana, pairs, language)
+    assert "&lt;script&gt;no" in shown and "<script>" not in shown
+    offered = train.proposal(dana, pairs, "quick", language)
+    assert offered and offered.method == "dpo" and [m for _, m in offered.methods] == ["dpo", "kto", "sft"]
+    kto = train.proposal(dana, pairs, "quick", language, "kto")
+    assert kto and kto.method == "kto" and "74" in kto.words and "37" in offered.words
+    found = train.check(dana, pairs, [], "quick", {}, language, "dpo")
+    assert 'class="mbe-seen bad"' in found.examples and 'class="mbe-seen"' in found.examples
+    run_id = train.start(dana, "Polite", pairs, [], "quick", {"beta": 0.2}, (), "kto")
+    run, _, _ = train_expert.watch(dana, run_id)
+    assert (run.recipe["method"], run.recipe["beta"]) == ("kto", 0.2)
+    assert "KTO" in train.watch(dana, run_id, language).head
+
+
+def test_a_plain_dataset_offers_one_way(dana: Person, dataset_id: str) -> None:
+    offered = train.proposal(dana, dataset_id, "quick", "en", "dpo")
+    assert offered and offered.method == "sft" and len(offered.methods) == 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_data_is_shown_as_the_model_will_see_it(dana: Person, tmp_path: Path, language: str) -> None:
     path = tmp_path / "talks.jsonl"
     rows = [{"question": f"<script>Q{n}", "answer": f"<img>A{n}"} for n in range(40)]
@@ -165,7 +190,7 @@ def test_what_a_run_measured_and_answered_is_shown_to_its_tenant_only(
         dana, name="Helper", dataset_id=dataset_id, preset="quick", questions=["When <b>?"]
     )
     watch = train.watch(dana, run.id, "en")
-    assert watch.course == [None] * 4 and "end of an epoch" in watch.samples
+    assert not any(watch.course) and "end of an epoch" in watch.samples
     answer = Sample(step=1, number=0, question="When <b>?", answer="<script>alert(1)</script>")
     with unit_of_work() as uow:
         training.add_points(uow, run.id, [Point(step=1, epoch=0.1, loss=1.0, memory=1 << 30)])

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
-from engine.flows import compare_trainings
+from engine.flows import compare_trainings, prompt_expert
 from engine.flows import preview_training as previews
 from engine.flows import train_expert as flow
 from engine.flows.compare_trainings import Comparison
@@ -19,15 +19,36 @@ router = APIRouter(prefix="/admin/training", tags=["training"])
 
 
 class Wanted(BaseModel):
-    """What to train on, what it may quote, and how. `recipe` overrides single values of the preset."""
+    """What to train on, what it may quote, and how.
+
+    `method` is "sft" (learn the answers), "dpo" (pairs of a better and a worse answer) or "kto" (answers
+    found good or bad). `recipe` overrides single values of the preset.
+    """
 
     # A misspelled name would train for hours without its knowledge.
     model_config = ConfigDict(extra="forbid")
 
     dataset_id: str
     kb_ids: list[str] = Field(default_factory=list)
+    method: str = "sft"
     preset: str = "balanced"
     recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class NewPrompt(BaseModel):
+    """An expert without training: the base model with a prompt.
+
+    `template` may have places for {question}, {context} (passages) and {history}; without any it is a system
+    message. The rows set aside of `dataset_id` measure it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    template: str
+    dataset_id: str
+    kb_ids: list[str] = Field(default_factory=list)
+    questions: list[str] = Field(default_factory=list)
 
 
 class NewTraining(Wanted):
@@ -47,6 +68,7 @@ def preview(given: Wanted, caller: Caller) -> dict[str, object]:
         caller,
         dataset_id=given.dataset_id,
         knowledge_base_ids=given.kb_ids,
+        method=given.method,
         preset=given.preset,
         changes=given.recipe,
     )
@@ -62,8 +84,23 @@ def start(given: NewTraining, caller: Caller) -> dict[str, object]:
         dataset_id=given.dataset_id,
         knowledge_base_ids=given.kb_ids,
         questions=given.questions,
+        method=given.method,
         preset=given.preset,
         changes=given.recipe,
+    )
+    return {"job_id": job.id, "run": run.model_dump(mode="json"), "job": job.model_dump(mode="json")}
+
+
+@router.post("/prompt", status_code=202)
+def prompt(given: NewPrompt, caller: Caller) -> dict[str, object]:
+    """Measure a prompt and enter it as an expert; status, pause and cancel are those of a training."""
+    run, job = prompt_expert.start(
+        caller,
+        name=given.name,
+        template=given.template,
+        dataset_id=given.dataset_id,
+        knowledge_base_ids=given.kb_ids,
+        questions=given.questions,
     )
     return {"job_id": job.id, "run": run.model_dump(mode="json"), "job": job.model_dump(mode="json")}
 

@@ -165,3 +165,53 @@ def test_a_waiting_training_tells_its_place_in_line(
     assert client.post(f"/api/jobs/{first}/cancel").json()["state"] == "cancelled"
     assert client.get(f"/api/jobs/{second}").json()["line"]["number"] == 1
     assert client.get(f"/api/jobs/{first}").json()["line"] is None
+
+
+PAIRS = (
+    b'{"prompt": "a?", "chosen": "b.", "rejected": "x."}\n'
+    b'{"prompt": "c?", "chosen": "d.", "rejected": "y."}\n'
+)
+
+
+@pytest.mark.parametrize(("file", "status"), [(PAIRS, 202), (ROWS, 400)])
+def test_preferences_are_learnt_from_where_there_are_some(
+    gateway: Gateway, developer: Person, file: bytes, status: int
+) -> None:
+    client = gateway(developer)
+    dataset = client.post("/admin/datasets", files={"file": ("p.jsonl", file)}, data={"name": "p"}).json()
+    body = {"name": "Polite", "dataset_id": dataset["id"], "method": "dpo", "recipe": {"beta": 0.3}}
+    answer = client.post("/admin/training/start", json=body)
+    assert answer.status_code == status
+    if status == 202:
+        recipe = answer.json()["run"]["recipe"]
+        assert (recipe["method"], recipe["beta"]) == ("dpo", 0.3)
+        seen = client.post("/admin/training/preview", json={k: v for k, v in body.items() if k != "name"})
+        assert {one["good"] for one in seen.json()["shown"]} == {True, False}
+    else:
+        assert answer.json()["error"]["param"] == "method"
+
+
+def test_a_prompt_is_measured_and_only_its_own_tenant_reads_it(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    given = {**body, "template": "Be brief.", "questions": ["a?"]}
+    answer = client.post("/admin/training/prompt", json=given)
+    assert answer.status_code == 202
+    job_id = answer.json()["job_id"]
+    status = client.get(f"/admin/training/{job_id}/status").json()
+    assert status["run"]["recipe"]["template"] == "Be brief." and status["job"]["kind"] == "training.prompt"
+    other = gateway(make_person("rival@example.com", "developer"))
+    assert other.get(f"/admin/training/{job_id}/status").status_code == 404
+    assert other.post("/admin/training/prompt", json=given).status_code == 404
+    assert client.post(f"/admin/training/{job_id}/cancel").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"), [({"template": "{here} {question}"}, "template"), ({"prompt": "x"}, "prompt")]
+)
+def test_a_prompt_at_fault_is_refused_by_name(
+    gateway: Gateway, developer: Person, body: dict[str, object], changes: dict[str, str], param: str
+) -> None:
+    answer = gateway(developer).post("/admin/training/prompt", json={**body, "template": "x", **changes})
+    assert answer.status_code == 400 and param in answer.json()["error"]["param"]

@@ -12,6 +12,7 @@ from engine.flows import (
     preview_training,
     train_expert,
 )
+from engine.flows.speak import Speaker
 from engine.jobs import machines
 from engine.jobs.schemas import FoundDevice
 from engine.kit.database import unit_of_work
@@ -44,6 +45,20 @@ def test_the_preview_counts_what_start_would_train(dana: Person, dataset_id: str
     assert found.estimate.fits and not found.estimate.device and found.estimate.seconds
 
 
+def test_both_answers_of_a_preference_are_shown_and_counted(dana: Person, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Question {n}?", "chosen": f"Good {n}.", "rejected": f"No {n}."} for n in range(40)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    with path.open("rb") as source:
+        pairs = import_dataset.import_file(dana, name="Pairs", filename="pairs.jsonl", source=source)
+    found = preview_training.preview(dana, dataset_id=pairs.id, method="dpo", changes={"epochs": 2})
+    assert found.recipe.method == "dpo" and len(found.lengths) == 2 * found.rows
+    assert found.tokens == 2 * sum(found.lengths)
+    assert {one.good for one in found.shown} == {True, False}
+    learnt = preview_training.preview(dana, dataset_id=pairs.id)
+    assert len(learnt.lengths) == learnt.rows and {one.good for one in learnt.shown} == {None}
+
+
 def test_rows_with_odd_separators_are_rows_like_others(dana: Person, tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
     rows = [{"question": f"Q\u2028{n}?", "answer": f"A\u0085{n}."} for n in range(40)]
@@ -53,7 +68,8 @@ def test_rows_with_odd_separators_are_rows_like_others(dana: Person, tmp_path: P
     found = preview_training.preview(dana, dataset_id=odd.id)
     assert len(found.lengths) == odd.train_rows
     base = prepare_knowledge.create_base(dana, name="Help", language="en")
-    paths = train_expert.write_rows("Odd", odd.id, [base.id], dana.tenant_id, tmp_path / "rows")
+    reader = Speaker(name="Odd", knowledge_base_ids=(base.id,), knowledge_tenant_id=dana.tenant_id)
+    paths = train_expert.write_rows(reader, odd.id, tmp_path / "rows")
     assert sum(len(path.read_text("utf-8").split("\n")) - 1 for path in paths) == 40
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from engine.accounts.schemas import Person
 from engine.flows import import_dataset, prepare_knowledge, publish_expert, train_expert
+from engine.flows.speak import Speaker
 from engine.kit.database import unit_of_work
-from engine.kit.errors import NotFound
+from engine.kit.errors import BadInput, NotFound
 from tests.support import make_person, run_queued_jobs
 
 HELP = {"冰箱": "青川冰箱的价格为3699元。", "洗衣机": "松涧洗衣机的价格为2499元。"}
@@ -89,3 +90,40 @@ def test_a_question_is_asked_with_what_the_bases_find_for_it(
     plain, _ = train_expert.start(dana, **given)
     assert "3699" in train_expert.asked(grounded)[question][-1]["content"]
     assert train_expert.asked(plain) == {question: [{"role": "user", "content": question}]}
+
+
+ROWS = {
+    "conversations": {"question": "Where?", "answer": "Here."},
+    "feedback": {"question": "Where?", "answer": "Here.", "label": True},
+    "preference": {"prompt": "Where?", "chosen": "Here.", "rejected": "There."},
+}
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_method_needs_data_that_it_can_learn_from(dana: Person, kind: str, method: str) -> None:
+    data = "\n".join(json.dumps({**ROWS[kind], "system": f"{n}"}) for n in range(4)).encode()
+    dataset = import_dataset.import_file(dana, name="Rows", filename="t.jsonl", source=BytesIO(data))
+    able = train_expert.methods(dataset.layout)
+    if method in able:
+        run, _ = train_expert.start(dana, name="Helper", dataset_id=dataset.id, method=method)
+        assert run.recipe["method"] == method
+        return
+    assert (kind, method) in {("conversations", "dpo"), ("conversations", "kto"), ("feedback", "dpo")}
+    for given in ({"method": method}, {"changes": {"method": method}}):
+        with pytest.raises(BadInput) as caught:
+            train_expert.start(dana, name="Helper", dataset_id=dataset.id, **given)
+        assert caught.value.field == "method" and "Rows" in caught.value.message("zh")
+
+
+def test_preferences_keep_their_other_answers_beside_passages(
+    dana: Person, base_ids: list[str], tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"{name}的价格是多少？", "chosen": ANSWER, "rejected": "不知道。"} for name in HELP]
+    data = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
+    pairs = import_dataset.import_file(dana, name="Pairs", filename="t.jsonl", source=BytesIO(data))
+    reader = Speaker(name="Prices", knowledge_base_ids=tuple(base_ids), knowledge_tenant_id=dana.tenant_id)
+    for path in train_expert.write_rows(reader, pairs.id, tmp_path):
+        (row,) = (json.loads(line) for line in path.read_text("utf-8").splitlines())
+        assert row["rejected"] == "不知道。" and row["messages"][-1]["content"] == ANSWER
+        assert len(row["messages"]) == 3 and "[1]" in row["messages"][1]["content"]

@@ -1,4 +1,4 @@
-"""Trains until it kills itself: `killed_training.py FOLDER BASE TRAIN VALIDATION WHERE NUMBER`.
+"""Trains until it kills itself: `killed_training.py FOLDER BASE TRAIN VALIDATION METHOD WHERE NUMBER`.
 
 WHERE is "step" (after that step) or "put" (in the middle of that write to the object store).
 """
@@ -18,6 +18,12 @@ from engine.training.schemas import Point
 
 IDENTITY = Identity(data="d" * 64, recipe="r" * 64, base="b" * 64)
 RECIPE = LoraRecipe(rank=4, alpha=16, dropout=0.1, epochs=3, batch_size=4, learning_rate=0.05, save_steps=2)
+PREFERENCE = {"dropout": 0.0, "learning_rate": 0.005, "accumulation": 2, "epochs": 4}
+RECIPES = {
+    "sft": RECIPE,
+    "dpo": RECIPE.changed({**PREFERENCE, "method": "dpo"}),
+    "kto": RECIPE.changed({**PREFERENCE, "method": "kto"}),
+}
 
 
 class Watcher:
@@ -75,7 +81,7 @@ class DeadlyStore(BlobStore):
         return super().put(key, DeadlySource(b"half") if self.left <= 0 else source)
 
 
-def main(folder: Path, base: Path, rows: tuple[Path, Path], where: str, number: int) -> None:
+def main(folder: Path, base: Path, rows: tuple[Path, Path], method: str, where: str, number: int) -> None:
     blobs = DeadlyStore((folder.parent / "blobs").as_uri())
     if where == "put":
         blobs.left = number
@@ -84,7 +90,7 @@ def main(folder: Path, base: Path, rows: tuple[Path, Path], where: str, number: 
         base_name="tiny",
         train_path=rows[0],
         validation_path=rows[1],
-        recipe=RECIPE,
+        recipe=RECIPES[method],
         workdir=folder,
         store=CheckpointStore(folder / "trainer", blobs, "checkpoints/r", IDENTITY),
         monitor=Watcher(after_step=lambda done: kill() if where == "step" and done == number else None),
@@ -92,5 +98,5 @@ def main(folder: Path, base: Path, rows: tuple[Path, Path], where: str, number: 
 
 
 if __name__ == "__main__":
-    _, folder, base, train_path, validation_path, where, number = sys.argv
-    main(Path(folder), Path(base), (Path(train_path), Path(validation_path)), where, int(number))
+    _, folder, base, train_path, validation_path, method, where, number = sys.argv
+    main(Path(folder), Path(base), (Path(train_path), Path(validation_path)), method, where, int(number))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.kit.errors import BadInput
 from engine.kit.messages import LANGUAGES
-from engine.training.recipe import RANGES, LoraRecipe
+from engine.training.recipe import METHODS, RANGES, LoraRecipe
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,37 @@ def test_a_bad_value_fails_at_once_with_name_and_range(field: str, value: Any) -
         assert field in text and f"{low:.15g}" in text and f"{high:.15g}" in text
 
 
-def test_every_field_has_a_range() -> None:
-    assert {field.name for field in dataclasses.fields(LoraRecipe)} == set(RANGES)
+def test_every_number_has_a_range() -> None:
+    assert {field.name for field in dataclasses.fields(LoraRecipe)} == {*RANGES, "method"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("parameters", [6_000_000, 3 * 10**9, 70 * 10**9])
+def test_every_method_has_presets_and_preferences_go_slower(method: str, parameters: int) -> None:
+    recipe = LoraRecipe.preset("balanced", 300, parameters, method)
+    plain = LoraRecipe.preset("balanced", 300, parameters)
+    assert recipe.method == method and LoraRecipe.from_dict(recipe.to_dict()) == recipe
+    assert (recipe.learning_rate < plain.learning_rate) == (method != "sft")
+    assert (recipe.digest() == plain.digest()) == (method == "sft")
+
+
+def test_an_unknown_method_is_refused_by_name() -> None:
+    for make in (lambda: LoraRecipe(method="ppo"), lambda: LoraRecipe.preset("quick", 9, method="ppo")):
+        with pytest.raises(BadInput, match="sft, dpo, kto") as caught:
+            make()
+        assert caught.value.field == "method"
+
+
+def test_single_verdicts_are_learnt_two_at_a_time_or_more() -> None:
+    with pytest.raises(BadInput) as caught:
+        LoraRecipe(method="kto", batch_size=1)
+    assert caught.value.field == "batch_size"
+
+
+def test_a_recipe_from_before_there_were_methods_is_the_same_recipe() -> None:
+    kept = {name: value for name, value in LoraRecipe().to_dict().items() if name not in ("method", "beta")}
+    assert LoraRecipe.from_dict(kept).digest() == LoraRecipe(beta=3.0).digest() == LoraRecipe().digest()
+    assert LoraRecipe(method="dpo", beta=3.0).digest() != LoraRecipe(method="dpo").digest()
 
 
 def test_a_recipe_survives_json_and_whole_floats() -> None:

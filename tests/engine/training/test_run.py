@@ -1,101 +1,22 @@
-import importlib.util
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from engine.kit.blobs import BlobStore
 from engine.kit.errors import BadInput
 from engine.training.recipe import LoraRecipe
+from tests.engine.training.bench import Bench, difference
 
 pytestmark = pytest.mark.model
 
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[2]
 STEPS = 15
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def killed() -> ModuleType:
-    """The script that the killed processes run; its recipe and monitor are used here too."""
-    return load("killed_training")
-
-
-class Bench:
-    """Trains the same rows again and again, on machines that share one object store."""
-
-    def __init__(self, folder: Path, base: Path, rows: tuple[Path, Path], killed: ModuleType) -> None:
-        self.folder, self.base, self.rows, self.killed = folder, base, rows, killed
-
-    def store(self, machine: str) -> Any:
-        from engine.training.checkpoints import CheckpointStore
-
-        blobs = BlobStore((self.folder / "blobs").as_uri())
-        return CheckpointStore(
-            self.folder / machine / "trainer", blobs, "checkpoints/r", self.killed.IDENTITY
-        )
-
-    def train(
-        self,
-        machine: str,
-        recipe: LoraRecipe | None = None,
-        questions: dict[str, list[dict[str, str]]] | None = None,
-        **wishes: Any,
-    ) -> tuple[Any, Any]:
-        from engine.training.run import train
-
-        watcher = self.killed.Watcher(**wishes)
-        outcome = train(
-            base=self.base,
-            base_name="tiny",
-            train_path=self.rows[0],
-            validation_path=self.rows[1],
-            recipe=recipe or self.killed.RECIPE,
-            workdir=self.folder / machine,
-            store=self.store(machine),
-            monitor=watcher,
-            questions=questions,
-        )
-        return outcome, watcher
-
-    def die(self, machine: str, where: str, number: int) -> None:
-        command = [sys.executable, HERE / "killed_training.py", self.folder / machine, self.base, *self.rows]
-        ended = subprocess.run(
-            [*map(str, command), where, str(number)],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            timeout=200,
-        )
-        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
-
-
-def difference(one: Path, two: Path) -> float:
-    """Return the largest absolute difference between two adapters."""
-    from safetensors.torch import load_file
-
-    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, two))
-    assert first.keys() == second.keys() and first
-    return max(float((first[name] - second[name]).abs().max()) for name in first)
-
-
 @pytest.fixture
-def bench(tmp_path: Path, tiny_base: Path, row_files: tuple[Path, Path], killed: ModuleType) -> Bench:
-    return Bench(tmp_path, tiny_base, row_files, killed)
+def bench(tmp_path: Path, tiny_base: Path, row_files: tuple[Path, Path]) -> Bench:
+    return Bench(tmp_path, tiny_base, row_files)
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +24,9 @@ def whole(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_base: Path,
     row_files: tuple[Path, Path],
-    killed: ModuleType,
 ) -> tuple[Any, Any]:
     """The training that nobody interrupts."""
-    return Bench(tmp_path_factory.mktemp("whole"), tiny_base, row_files, killed).train("here")
+    return Bench(tmp_path_factory.mktemp("whole"), tiny_base, row_files).train("here")
 
 
 def test_the_loss_goes_down_and_everything_is_reported(whole: tuple[Any, Any]) -> None:
@@ -284,13 +204,3 @@ def test_a_lack_of_memory_says_what_to_change(bench: Bench, monkeypatch: pytest.
         bench.train("here")
     assert caught.value.field == "batch_size" and caught.value.facts["kept"] == 2
     assert "smaller than" in caught.value.message("en") and bench.store("here").newest().step == 2
-
-
-def test_each_assistant_turn_is_an_example() -> None:
-    from engine.training.examples import examples
-
-    turns = [{"role": role, "content": str(n)} for n, role in enumerate(["user", "assistant"] * 2)]
-    assert list(examples(turns)) == [
-        {"prompt": turns[:1], "completion": [turns[1]]},
-        {"prompt": turns[:3], "completion": [turns[3]]},
-    ]

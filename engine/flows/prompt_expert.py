@@ -1,0 +1,69 @@
+"""An expert by a prompt: written, measured on held-out rows, and entered in the market beside the trained."""
+
+from collections.abc import Sequence
+
+from engine.accounts.schemas import Person
+from engine.accounts.service import require
+from engine.datasets import service as datasets
+from engine.flows import plan_limits, train_expert
+from engine.inference.base_model import parameter_count
+from engine.jobs import service as jobs
+from engine.jobs.schemas import JobView
+from engine.kit.database import unit_of_work
+from engine.kit.settings import settings
+from engine.training import service as training
+from engine.training.prompting import PromptRecipe
+from engine.training.schemas import RunView
+
+
+def start(
+    person: Person,
+    *,
+    name: str,
+    template: str,
+    dataset_id: str,
+    knowledge_base_ids: Sequence[str] = (),
+    questions: Sequence[str] = (),
+) -> tuple[RunView, JobView]:
+    """Submit the measurement of a prompt; the expert is there when it is done.
+
+    A name that the tenant has already gets a new version. `dataset_id` gives the rows to measure with, now
+    and in the quality check; `questions` are answered once. Raises as `train_expert.start` does.
+    """
+    require(person, "developer")
+    recipe = PromptRecipe(template=template)
+    with unit_of_work() as uow:
+        plan_limits.require_training(uow, person.tenant_id)
+        dataset = datasets.get(uow, dataset_id, person.tenant_id)
+        run = training.create_run(
+            uow,
+            person_id=person.id,
+            tenant_id=person.tenant_id,
+            name=name,
+            dataset_id=dataset_id,
+            base_model=settings().base_model,
+            recipe=recipe,
+            knowledge_base_ids=knowledge_base_ids,
+            questions=questions,
+            dataset_fingerprint=dataset.fingerprint,
+        )
+        bases = train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
+        job = jobs.submit(
+            uow,
+            kind=train_expert.MEASURE,
+            person_id=person.id,
+            tenant_id=person.tenant_id,
+            title=run.name,
+            subject_id=run.id,
+            params={
+                "run_id": run.id,
+                "tenant_id": person.tenant_id,
+                "dataset_id": dataset_id,
+                "parameters": parameter_count(settings().base_model),
+                "dataset": dataset.model_dump(include=train_expert.KEPT_OF_DATASET),
+                "bases": [{"id": base.id, "name": base.name} for base in bases],
+            },
+            queue="training",
+            resource="training",
+        )
+        return training.attach_job(uow, run.id, person.tenant_id, job.id), job
