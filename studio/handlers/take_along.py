@@ -32,7 +32,7 @@ def state(person: Person, expert_id: str, language: str) -> Taken:
         facts = {"count": len(model.files), "size": cards.size(model.size)}
         address = f"/api/admin/models/{expert_id}/merged.zip?language={language}"
         link = cards.link(address, t("takealong.download", language)).text
-        shown = f"<p>{t('takealong.ready', language, **facts)} {link}</p>"
+        shown = f'<p>{t("takealong.ready", language, **facts)}</p><p class="mbe-ways">{link}</p>'
     ended = found.job is None or found.job.state in ("succeeded", "cancelled")
     return Taken(
         shown=shown,
