@@ -26,15 +26,15 @@ class TakeAlong(Group):
         with gr.Accordion(self.t("push"), open=False):
             gr.HTML(f"<p class='mbe-muted'>{self.t('push_why', hub=handlers.hub_name())}</p>")
             with gr.Row():
-                repo, token = (
-                    gr.Textbox(
-                        label=self.t(name),
-                        info=self.t(f"{name}_info"),
-                        type=kind,
-                        max_length=500,
-                        min_width=280,
-                    )
-                    for name, kind in (("repo", "text"), ("token", "password"))
+                repo = gr.Textbox(
+                    label=self.t("repo"), info=self.t("repo_info"), max_length=200, min_width=280
+                )
+                token = gr.Textbox(
+                    label=self.t("token"),
+                    info=self.t("token_info"),
+                    type="password",
+                    max_length=500,
+                    min_width=280,
                 )
             what = gr.Radio(handlers.parts(self.language), value="adapter", label=self.t("what"))
             private = gr.Checkbox(value=True, label=self.t("private"))
