@@ -56,7 +56,8 @@ def send(
 ) -> None:
     """Make the files of `folder` the newest commit of `repo`, which is made when there is none.
 
-    Files there whose names match `ours` and that are not sent are deleted in the same commit, others stay.
+    Files there, not in folders, whose names match `ours` and that are not sent are deleted in the same
+    commit; others stay.
     Nothing of the commit shows before all of it is there. Raises BadInput, Forbidden, Conflict and
     UpstreamFailed, each saying what is in the repository; none holds the token.
     """
@@ -70,7 +71,7 @@ def send(
         raise Conflict("takealong.already_public", field="private", repo=repo)
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     sent = {path.name for path in paths}
-    there = [sibling.rfilename for sibling in found.siblings or []]
+    there = [sibling.rfilename for sibling in found.siblings or [] if "/" not in sibling.rfilename]
     stale = [name for name in there if name not in sent and any(fnmatch(name, pattern) for pattern in ours)]
     with ExitStack() as open_files:
         with _explained(repo, token, "takealong.hub_broke_off"):

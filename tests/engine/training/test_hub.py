@@ -84,11 +84,15 @@ def test_what_arrives_is_what_was_sent_in_one_commit(hub: Hub, folder: Path) -> 
 
 def test_the_next_push_takes_away_what_is_ours_and_no_longer_there(hub: Hub, folder: Path) -> None:
     send(folder)
-    hub.repos[REPO].files |= {"adapter_config.json": b"{}", "picture.png": b"mine"}
+    hub.repos[REPO].files |= {
+        "adapter_config.json": b"{}",
+        "picture.png": b"mine",
+        "adapter_notes/1": b"mine",
+    }
     (folder / "config.json").unlink()
     send(folder, ours=("adapter_*", "*.json", "model*.safetensors"))
     names = set(hub.repos[REPO].files)
-    assert names == {".gitattributes", "picture.png", "README.md", "model.safetensors"}
+    assert names == {".gitattributes", "picture.png", "adapter_notes/1", "README.md", "model.safetensors"}
 
 
 def test_a_private_push_does_not_go_into_a_public_repository(hub: Hub, folder: Path) -> None:
