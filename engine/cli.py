@@ -124,5 +124,52 @@ def reproduce(
     sys.exit(not found.same)
 
 
+@app.command()
+def push(
+    model: Annotated[str, typer.Argument(help="Id of an expert or its run, or its public name.")],
+    repo: Annotated[str, typer.Argument(help="Repository on the hub, owner/name; made if need be.")],
+    merged: Annotated[bool, typer.Option("--merged", help="The merged model, not the adapter.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="For all to see, not private.")] = False,
+    language: Annotated[str, typer.Option(help="en or zh; also that of the model card.")] = "en",
+    key: Annotated[
+        str,
+        typer.Option(envvar="MBE_API_KEY", help="API key; without one, this machine's starter developer."),
+    ] = "",
+) -> None:
+    """Send an expert to a repository on a model hub, with its card and registry entry.
+
+    The hub's access token is read from HF_TOKEN, or from where `hf auth login` left it.
+    """
+    from huggingface_hub import get_token
+
+    from engine.demo.people import bars
+    from engine.flows import people, take_along
+    from engine.kit.messages import t
+
+    language = pick_language(language)
+    try:
+        person = people.by_key(key) if key else people.continue_as("developer")[0]
+        expert = take_along.find(person, model)
+        with bars(Console(stderr=True)) as progress:
+            task = progress.add_task(expert.name, total=None, note=repo)
+
+            def seen(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            pushed = take_along.push(
+                person,
+                expert.id,
+                repo=repo,
+                token=get_token() or "",
+                private=not public,
+                what="merged" if merged else "adapter",
+                language=language,
+                seen=seen,
+            )
+    except EngineError as error:
+        sys.exit(error.message(language))
+    print(t("takealong.said", language, count=len(pushed.files), address=pushed.address))
+
+
 if __name__ == "__main__":
     app()

@@ -10,6 +10,7 @@ from engine.flows import (
     judge_by_hand,
     prepare_knowledge,
     prove_serving,
+    take_along,
     test_expert,
     train_expert,
 )
@@ -19,7 +20,7 @@ from engine.kit.clock import now
 from engine.kit.database import unit_of_work
 from engine.knowledge import indexes
 from engine.knowledge import tasks as knowledge_tasks
-from engine.training import measuring
+from engine.training import measuring, packing
 from engine.training import tasks as training_tasks
 
 
@@ -44,6 +45,7 @@ def register_jobs() -> None:
         measuring.make_measure_job(train_expert.data_source, resolve, train_expert.asked),
         on_success=train_expert.finish,
     )
+    registry.register(take_along.MERGE, packing.make_merge_job(resolve))
     registry.register(test_expert.TEST, test_expert.run_job, on_success=test_expert.finish)
     registry.register(judge_by_hand.GATHER, judge_by_hand.gather, on_success=judge_by_hand.finish)
 

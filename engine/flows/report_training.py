@@ -1,6 +1,6 @@
 """What a training leaves behind for people: its report, its model card, its entry in the registry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,6 +23,7 @@ from engine.training import registry as registries
 from engine.training import service as training
 from engine.training.card import model_card
 from engine.training.layout import as_html, as_markdown
+from engine.training.packing import CONFIG, public_name
 from engine.training.prompting import is_prompt
 from engine.training.recipe import RANGES, EpochChoice
 from engine.training.registry import RunRecord
@@ -76,6 +77,37 @@ def registry(person: Person, job_id: str, form: str) -> Document:
 def whole_registry(person: Person, form: str) -> Document:
     """Return the registry of all experts of the tenant, each version an entry, newest first."""
     return _document("registry", form, registries.export(records(person), form))
+
+
+def papers(person: Person, run_id: str, language: str, *, merged: bool = False) -> list[Document]:
+    """Return what goes with an expert that leaves the house: model card `README.md` and `registry.yaml`.
+
+    The card is that of the adapter, or of the model it was `merged` into. Folders and addresses of this
+    machine are left out. Raises NotFound.
+    """
+    require(person, "developer")
+    with unit_of_work() as uow:
+        job_id = training.get_run(uow, run_id, person.tenant_id).job_id
+    told = _told(person, job_id or "", language)
+    told = replace(told, record=_for_others(told.record))
+    entry = registries.to_yaml([told.record])
+    return [
+        Document(name="README.md", media=MEDIA["md"], text=model_card(told, language, merged=merged)),
+        Document(name="registry.yaml", media=MEDIA["yaml"], text=entry),
+    ]
+
+
+def _for_others(made: RunRecord) -> RunRecord:
+    changes: dict[str, Any] = {}
+    if not settings().public_gateway_url:
+        changes["access_point"] = None
+    base = public_name(made.base_model.name)
+    if base != made.base_model.name:
+        # The adapter that leaves names its base as this does, so its config is another file.
+        kept = {name: digest for name, digest in made.adapter.files.items() if name != CONFIG}
+        changes["base_model"] = made.base_model.model_copy(update={"name": base})
+        changes["adapter"] = made.adapter.model_copy(update={"files": kept})
+    return made.model_copy(update=changes)
 
 
 def records(person: Person) -> list[RunRecord]:

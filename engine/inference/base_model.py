@@ -12,6 +12,7 @@ from engine.kit.settings import REPOSITORY, settings
 
 STARTER = REPOSITORY / "data" / "starter"
 WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer*", "vocab*", "merges.txt", "*.model"]
+WANTED += ["LICENSE*", "LICENCE*", "NOTICE*"]  # they go with what is made of the model
 PACKED = {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
 PACKED |= dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv_proj")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")

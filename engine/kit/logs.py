@@ -36,7 +36,9 @@ def configure(process: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings().log_level)
-    for noisy in ("httpx", "httpcore", "procrastinate", "alembic", "urllib3", "uvicorn.access"):
+    # Those that speak HTTP would also write addresses down that somebody may upload to.
+    speakers = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3")
+    for noisy in (*speakers, "procrastinate", "alembic", "uvicorn.access"):
         logging.getLogger(noisy).setLevel("WARNING")
     structlog.contextvars.bind_contextvars(process=process)
     if inherited := os.environ.get("MBE_TRACE_ID"):

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
 
     reranker: str = Field("", description="A cross-encoder's folder or hub id; empty: none is used.")
 
+    hub_endpoint: str = Field(
+        "https://huggingface.co",
+        pattern=r"^(https://[\w.-]+|http://(127\.0\.0\.1|localhost|\[::1\]))(:\d+)?(/[\w./-]*)?$",
+        description="Hub that experts are pushed to; unencrypted only on this machine.",
+    )
+
     worker_concurrency: int = Field(2, ge=1, le=64)
     device_share: float = Field(
         0.45, ge=0, le=0.9, description="Share of a GPU's memory for jobs; the model server has the rest."

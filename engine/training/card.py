@@ -9,11 +9,25 @@ from engine.training.registry import RunRecord
 from engine.training.report import Told, sections
 
 _TAGS = {"lora": ("lora", "trl"), "prompt": ()}
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_ADAPTER = """from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = "path/of/the/base-model"
+tokenizer = AutoTokenizer.from_pretrained(base)
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/of/the/adapter")"""
+_MERGED = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "path/of/this/model"
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)"""
 
 
-def model_card(told: Told, language: str) -> str:
-    """Return a model card: metadata as YAML, then the report in Markdown with how the adapter is used."""
+def model_card(told: Told, language: str, *, merged: bool = False) -> str:
+    """Return a model card: metadata as YAML, then the report in Markdown with how it is used.
+
+    It is that of the adapter, or of the model that the adapter was `merged` into.
+    """
     # Imported here: the hub's client is slow to import and few requests need it.
     from huggingface_hub import ModelCard
 
@@ -21,15 +35,15 @@ def model_card(told: Told, language: str) -> str:
     shown = replace(told.evaluation, failures=()) if told.evaluation else None
     first, *rest = sections(replace(told, evaluation=shown), language)
     parts = [
-        f"---\n{_metadata(told.record)}\n---\n",
+        f"---\n{_metadata(told.record, merged)}\n---\n",
         as_markdown(told.record.title, [first]),
-        _usage(told.record, language),
+        _usage(told.record, language, merged),
         markdown_of(rest),
     ]
     return str(ModelCard("\n".join(parts)))
 
 
-def _metadata(record: RunRecord) -> str:
+def _metadata(record: RunRecord, merged: bool) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     spoken = record.statistics["train"].languages if "train" in record.statistics else {}
@@ -45,12 +59,15 @@ def _metadata(record: RunRecord) -> str:
         for name, value in measured.items()
         if value is not None
     ]
-    # The hub refuses what can be no name of a model there; a folder of this machine is nobody's business.
-    base = record.base_model.name
+    # The hub makes a link of it; a folder of this machine is nobody's business.
+    base = record.base_model.name if _HUB_NAME.match(record.base_model.name) else None
+    relation = "finetune" if merged else "adapter"
+    library = "transformers" if merged else "peft"
     data = ModelCardData(
-        base_model=base if _HUB_NAME.match(base) else None,
+        base_model=base,
         language=list(spoken) or None,
-        library_name="peft" if record.method == "lora" else None,
+        base_model_relation=relation if base and record.method == "lora" else None,
+        library_name=library if record.method == "lora" else None,
         pipeline_tag="text-generation",
         tags=[*_TAGS[record.method], record.recipe.get("method", "sft"), "mbe-studio"],
         model_name=record.name,
@@ -59,15 +76,9 @@ def _metadata(record: RunRecord) -> str:
     return str(data.to_yaml(original_order=None)).strip()
 
 
-def _usage(record: RunRecord, language: str) -> str:
-    code = (
-        "from peft import PeftModel\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'base = "path/of/the/base-model"\n'
-        "tokenizer = AutoTokenizer.from_pretrained(base)\n"
-        'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/of/the/adapter")'
-    )
-    words, code = t("report.use_words", language), f"\n\n```python\n{code}\n```"
+def _usage(record: RunRecord, language: str, merged: bool) -> str:
+    words = t("report.use_merged" if merged else "report.use_words", language)
+    code = f"\n\n```python\n{_MERGED if merged else _ADAPTER}\n```"
     if record.method == "prompt":
         words, code = t("report.use_prompt", language), ""
     called = ""

@@ -9,9 +9,12 @@ from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
+from engine.kit.messages import t
 from studio.frame import JobBox, StudioPage
 from studio.handlers import publish as handlers
+from studio.handlers import take_along
 from studio.handlers.publish import Listing
+from studio.takealong import TakeAlong
 from studio.trial import TrialBox
 
 ACTIONS = ("test", "submit", "publish", "withdraw", "retire")
@@ -54,6 +57,11 @@ class PublishPage(StudioPage):
             self.report = self.part(gr.HTML())
             gr.HTML(f"<h2>{self.t('try_it')}</h2><p class='mbe-muted'>{self.t('try_it_why')}</p>")
             self.trial = TrialBox(self, self.expert_id)
+            words = [t(f"takealong.{key}", self.language) for key in ("title", "why")]
+            with gr.Column() as weights:
+                self.weights = self.part(weights)
+                gr.HTML(f"<h2>{words[0]}</h2><p class='mbe-muted'>{words[1]}</p>")
+                self.along = self.part(TakeAlong(self, self.expert_id))
             gr.HTML(f"<h2>{self.t('history')}</h2>")
             self.history = self.part(gr.HTML())
 
@@ -99,6 +107,7 @@ class PublishPage(StudioPage):
         for price in prices:
             self.on(price.change, self.pricing, prices, outputs=[self.typical])
         self.trial.wire()
+        self.along.wire()
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if not (expert_id := query.get("expert")):
@@ -126,6 +135,8 @@ class PublishPage(StudioPage):
         return {
             **buttons,
             **self.job.show(now.job),
+            **self.along.show(person, expert_id),
+            self.weights: gr.update(visible=take_along.has_weights(person, expert_id)),
             self.head: now.head,
             self.report: now.report,
             self.shown_listing: now.listing,

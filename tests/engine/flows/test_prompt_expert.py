@@ -16,6 +16,7 @@ from engine.flows import (
     publish_expert,
     report_training,
     reproduce_training,
+    take_along,
     train_expert,
 )
 from engine.flows.speak import Speaker, prompt_for
@@ -162,3 +163,12 @@ def test_its_report_card_and_registry_tell_the_prompt(dana: Person, dataset_id: 
         assert again == record and again.method == "prompt" and again.recipe["template"] == TEMPLATE
     with pytest.raises(Conflict, match="prompt"):
         reproduce_training.reproduce(dana, record, Path("unused"), lambda done, total: None)
+
+
+def test_it_has_no_weights_to_take_along(dana: Person, dataset_id: str) -> None:
+    made(dana, dataset_id)
+    (expert,) = publish_expert.mine(dana)
+    with pytest.raises(Conflict, match="no weights"):
+        take_along.merge(dana, expert.id)
+    with pytest.raises(Conflict, match="no weights"):
+        take_along.push(dana, expert.id, repo="dana/shelves", token="hf_x")

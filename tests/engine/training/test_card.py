@@ -13,8 +13,10 @@ from tests.engine.training.records import HOSTILE, old_record, record, told
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_card_has_metadata_that_the_hub_reads(language: str) -> None:
-    card = ModelCard(model_card(told(), language))
-    assert card.data.library_name == "peft" and card.data.base_model == "starter"
+    base = BaseModelRecord(name="Qwen/Qwen3-0.6B")
+    card = ModelCard(model_card(told(record(base_model=base)), language))
+    assert card.data.library_name == "peft" and card.data.base_model == "Qwen/Qwen3-0.6B"
+    assert card.data.to_dict()["base_model_relation"] == "adapter"
     assert card.data.language == ["zh", "en"] and "lora" in card.data.tags
     measured = {found.metric_type: found.metric_value for found in card.data.eval_results}
     assert measured == {"loss": 0.75, "accuracy": 0.5}
@@ -38,6 +40,13 @@ def test_hostile_names_break_neither_metadata_nor_text() -> None:
     assert "<script" not in body and not re.search(r"(?<!\\)\]\(java", body)
 
 
-def test_a_folder_of_this_machine_is_not_told() -> None:
-    made = record(base_model=BaseModelRecord(name="/srv/models/secret-project"))
-    assert ModelCard(model_card(told(made), "en")).data.base_model is None
+@pytest.mark.parametrize("name", ["/srv/models/secret-project", "starter"])
+def test_what_is_on_no_hub_is_not_linked(name: str) -> None:
+    data = ModelCard(model_card(told(record(base_model=BaseModelRecord(name=name))), "en")).data
+    assert data.base_model is None and "base_model_relation" not in data.to_dict()
+
+
+def test_a_merged_model_needs_transformers_alone() -> None:
+    card = ModelCard(model_card(told(), "en", merged=True))
+    assert card.data.library_name == "transformers"
+    assert "peft" not in card.text.lower() and "AutoModelForCausalLM.from_pretrained(folder)" in card.text
