@@ -11,6 +11,7 @@ from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from studio.frame import JobBox, StudioPage
 from studio.handlers import publish as handlers
+from studio.handlers import trial
 from studio.handlers.publish import Listing
 from studio.trial import TrialBox
 
@@ -53,7 +54,7 @@ class PublishPage(StudioPage):
             gr.HTML(f"<h2>{self.t('quality_check')}</h2>")
             self.report = self.part(gr.HTML())
             gr.HTML(f"<h2>{self.t('try_it')}</h2><p class='mbe-muted'>{self.t('try_it_why')}</p>")
-            self.trial = TrialBox(self, self.expert_id)
+            self.trial = TrialBox(self, [self.expert_id], trial.speak)
             gr.HTML(f"<h2>{self.t('history')}</h2>")
             self.history = self.part(gr.HTML())
 
