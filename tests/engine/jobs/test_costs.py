@@ -52,10 +52,8 @@ def test_all_attempts_count_and_those_of_other_jobs_do_not(db: str) -> None:
     with unit_of_work() as uow:
         assert machines.spent_on(uow, jobs[0].id) == Spent(cpu=3.001)
         assert machines.spent_on(uow, "job_none") == Spent()
-        long_ago = (
-            "update job_attempts set device_id = 'gpu/0', started_at = ended_at - interval '90 seconds'"
-        )
-        uow.execute(text(f"{long_ago} where job_id = '{jobs[0].id}'"))
+        ninety = "device_id = 'gpu/0', started_at = ended_at - interval '90 seconds'"
+        uow.execute(text(f"update job_attempts set {ninety} where job_id = '{jobs[0].id}'"))
         assert machines.spent_on(uow, jobs[0].id).gpu == 180
 
 
