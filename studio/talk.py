@@ -7,12 +7,10 @@ import gradio as gr
 from apps.pages import Group
 from apps.shell import person_of
 from engine.accounts.schemas import Person
-from engine.flows import try_checkpoint
 from engine.kit.messages import t
 from studio.frame import JobBox, StudioPage
 from studio.handlers import trial
 from studio.trial import TrialBox
-from studio.views import checkpoints as views
 
 
 class Talk(Group):
@@ -36,12 +34,11 @@ class Talk(Group):
 
     def show(self, person: Person, run_id: str, chosen: int | None = None) -> dict[Any, Any]:
         """Return the updates that offer what is kept now; nothing else is chosen than was."""
-        found = try_checkpoint.listing(person, run_id)
-        offered = views.choices(found, chosen, self.language)
-        choice = gr.update(choices=offered)
+        offer = trial.offered(person, run_id, chosen, self.language)
+        choice = gr.update(choices=offer.checkpoints)
         if chosen is None:  # else it is left alone: another may have been chosen since this was asked
-            choice = gr.update(choices=offered, value=views.first_choice(found))
-        return {self.chosen: choice, self.place: gr.update(visible=bool(offered))}
+            choice = gr.update(choices=offer.checkpoints, value=offer.first)
+        return {self.chosen: choice, self.place: gr.update(visible=bool(offer.checkpoints))}
 
     def wire(self, job: JobBox) -> None:
         """Connect the box, and follow the job whose checkpoints these are."""

@@ -14,6 +14,7 @@ from engine.kit.errors import BadInput
 from engine.kit.messages import t
 from engine.kit.prompts import Message
 from engine.knowledge.schemas import Passage
+from studio.views import checkpoints as views
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,20 @@ class Spoken:
     text: str
     citations: str
     line: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The checkpoints of a run to choose from, as (words, step), and the one to begin with."""
+
+    checkpoints: list[tuple[str, int]]
+    first: int | None
+
+
+def offered(person: Person, run_id: str, chosen: int | None, language: str) -> Offer:
+    """Return what can be talked to; what was `chosen` stays among it. Raises NotFound."""
+    found = try_checkpoint.listing(person, run_id)
+    return Offer(views.choices(found, chosen, language), views.first_choice(found))
 
 
 def plain(history: Sequence[Mapping[str, Any]]) -> list[Message]:

@@ -25,9 +25,9 @@ def walk(house: House) -> Iterator[Walk]:
         yield walk
 
 
-def best(page: Page) -> Locator:
-    """Return the choice of the checkpoint with the lowest held-out loss."""
-    return page.get_by_role("radio", name=re.compile(words("studio.checkpoint_best")))
+def newest(page: Page) -> Locator:
+    """Return the choice of the newest checkpoint."""
+    return page.get_by_role("radio", name=re.compile(words("studio.checkpoint_newest")))
 
 
 def test_a_training_asks_before_it_is_cancelled_and_is_talked_to_afterwards(walk: Walk) -> None:
@@ -37,7 +37,7 @@ def test_a_training_asks_before_it_is_cancelled_and_is_talked_to_afterwards(walk
     page = walk.enter("developer")
     run_id = developer.get(f"{path}/status").json()["run"]["id"]
     walk.open(page, f"studio/train?run={run_id}")
-    expect(best(page)).to_be_visible()
+    expect(newest(page)).to_be_visible()
     question = text_field(page, words("studio.question"))
     question.fill(QUESTION)
     button(page, words("studio.cancel")).click()
@@ -52,12 +52,12 @@ def test_a_training_asks_before_it_is_cancelled_and_is_talked_to_afterwards(walk
     button(page, words("costs.sure")).click()
     expect(job_card(page, "cancelled")).to_be_visible()
     expect(button(page, words("costs.sure"))).to_be_hidden()
-    best(page).check()
+    newest(page).check()
     button(page, words("studio.send")).click()
     kept = developer.get(f"{path}/checkpoints").json()
-    step = next(one["step"] for one in kept if one["best"])
+    step = next(one["step"] for one in kept if one["newest"])
     expect(page.locator(".mbe-chat").get_by_text(f"step {step:,} answered")).to_be_visible()
-    for other in (one["step"] for one in kept if not one["best"]):
+    for other in (one["step"] for one in kept if not one["newest"]):
         body = {"messages": [{"role": "user", "content": QUESTION}]}
         answer = developer.post(f"{path}/checkpoints/{other}/chat", json=body)
         assert answer.status_code == 200 and answer.json()["usage"]["completion_tokens"] > 0

@@ -230,7 +230,10 @@ def test_a_checkpoint_is_asked_on_the_page_and_says_which_one_it_was(
 ) -> None:
     run_id = train.start(dana, "Helper", dataset_id, [], "quick", {})
     run, _, _ = train_expert.watch(dana, run_id)
+    assert trial.offered(dana, run_id, None, "en") == trial.Offer([], None)
     write(run, 1200, tmp_path / "work")
+    assert trial.offered(dana, run_id, None, "en") == trial.Offer([("step 1,200 · newest", 1200)], 1200)
+    assert [step for _, step in trial.offered(dana, run_id, 7, "en").checkpoints] == [1200, 7]
     before = [
         {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
         {"role": "assistant", "content": [{"text": "Hello"}, {"text": "<span>step 7 answered</span>"}]},
@@ -249,3 +252,5 @@ def test_a_checkpoint_is_asked_on_the_page_and_says_which_one_it_was(
         assert refused.value.field == field
     with pytest.raises(NotFound):
         asyncio.run(ask(other, 1200, "When?"))
+    with pytest.raises(NotFound):
+        trial.offered(other, run_id, None, "en")
