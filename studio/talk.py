@@ -41,8 +41,11 @@ class Talk(Group):
         return {self.chosen: choice, self.place: gr.update(visible=bool(offer.checkpoints))}
 
     def wire(self, job: JobBox) -> None:
-        """Connect the box, and follow the job whose checkpoints these are."""
-        self.page.on(job.timer.tick, self._follow, [self.run_id, self.chosen], outputs=self.parts)
+        """Connect the box, and follow the job whose checkpoints these are.
+
+        After its card has changed, not beside it: the last checkpoint comes just before the last change.
+        """
+        self.page.on(job.card.change, self._follow, [self.run_id, self.chosen], outputs=self.parts)
         self.box.wire()
 
     def _follow(self, run_id: str, chosen: int | None, request: gr.Request) -> dict[Any, Any]:
