@@ -5,7 +5,7 @@ from engine.jobs.costs import Cost
 from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
-PAUSES = {"training.sft": "checkpoint", "market.quality": "again"}
+PAUSES = {"training.sft": "checkpoint", "training.prompt": "afresh", "market.quality": "again"}
 """What a pause means for a kind of job, where that is not that it keeps what is done."""
 
 
