@@ -6,10 +6,10 @@ from typing import Any
 import gradio as gr
 
 from apps import shell
+from apps.job_actions import JobActions
 from apps.pages import Group, Page
 from engine.accounts.schemas import Person
 from engine.jobs.schemas import ACTIVE, JobView
-from engine.kit.messages import t
 from studio.handlers import access
 from studio.handlers import jobs as job_handlers
 
@@ -44,30 +44,27 @@ class JobBox(Group):
         self.language = language
         self.job_id = gr.Textbox(visible=False)
         self.card = gr.HTML(visible=False)
-        with gr.Row(elem_classes="mbe-row"):
-            self.pause = gr.Button(t("studio.pause", language), visible=False, size="md")
-            self.resume = gr.Button(t("studio.resume", language), visible=False, size="md")
-            self.cancel = gr.Button(t("studio.cancel", language), visible=False, size="md")
+        self.actions = JobActions(language)
         self.timer = gr.Timer(TICK_SECONDS, active=False)
 
     @property
     def parts(self) -> list[Any]:
-        return [self.job_id, self.card, self.pause, self.resume, self.cancel, self.timer]
+        return [self.job_id, self.card, *self.actions.parts, self.timer]
 
     def show(self, job: JobView | None) -> dict[Any, Any]:
         """Return the updates that show `job`; the page is asked again only while it moves."""
         if job is None:
-            return {part: gr.update(visible=False) for part in self.parts[1:5]} | {
+            return {
                 self.job_id: "",
+                self.card: gr.update(visible=False),
                 self.timer: gr.update(active=False),
+                **self.actions.show(None),
             }
         return {
             self.job_id: job.id,
             self.card: gr.update(value=job_handlers.card(job, self.language), visible=True),
-            self.pause: gr.update(visible=job.state in ("queued", "running")),
-            self.resume: gr.update(visible=job.state in ("paused", "failed")),
-            self.cancel: gr.update(visible=job.state in ("queued", "running", "pausing", "paused")),
             self.timer: gr.update(active=job.state in (*ACTIVE, "queued")),
+            **self.actions.show(job),
         }
 
 
@@ -87,12 +84,12 @@ class StudioPage(Page):
     def connect(self, box: JobBox, tick: Callable[..., dict[Any, Any]], subject: Any) -> None:
         """Let a job box's timer and buttons work; `tick(subject, request)` refreshes the page."""
         self.on(box.timer.tick, tick, [subject])
-        for button, change in ((box.pause, "pause"), (box.resume, "resume"), (box.cancel, "cancel")):
-            self.on(button.click, self._changing(box, change, tick), [box.job_id, subject])
+        box.actions.wire(self, lambda change: _changing(change, tick), [box.job_id, subject])
 
-    def _changing(self, box: JobBox, change: str, tick: Callable[..., dict[Any, Any]]) -> Callable[..., Any]:
-        def act(job_id: str, subject: str, request: gr.Request) -> dict[Any, Any]:
-            job_handlers.change(shell.person_of(request), job_id, change)
-            return tick(subject, request)
 
-        return act
+def _changing(change: str, tick: Callable[..., dict[Any, Any]]) -> Callable[..., Any]:
+    def act(job_id: str, subject: str, request: gr.Request) -> dict[Any, Any]:
+        job_handlers.change(shell.person_of(request), job_id, change)
+        return tick(subject, request)
+
+    return act

@@ -1,6 +1,6 @@
-"""A box to try an expert in: a conversation, its citations, stop and clear."""
+"""A box to try a model in: a conversation, its citations, stop and clear."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,12 +12,15 @@ from engine.kit.messages import t
 from studio.frame import StudioPage
 from studio.handlers import trial
 
+Speak = Callable[..., AsyncIterator[trial.Spoken]]
+"""Who answers: takes the person, the values of the box's subject, conversation, question and language."""
+
 
 class TrialBox:
-    """A free conversation with the expert whose id stands in `expert_id`."""
+    """A free conversation with what `subject`, some components of the page, names; `speak` lets it answer."""
 
-    def __init__(self, page: StudioPage, expert_id: Any) -> None:
-        self.page, self.expert_id = page, expert_id
+    def __init__(self, page: StudioPage, subject: Sequence[Any], speak: Speak) -> None:
+        self.page, self.subject, self.speak = page, list(subject), speak
         self.language = page.language
         self.chat = gr.Chatbot(
             show_label=False,
@@ -42,7 +45,7 @@ class TrialBox:
     def wire(self) -> None:
         """Connect the buttons; what streams touches only this box."""
         outputs = [self.chat, self.citations, self.question, self.send, self.stop]
-        inputs = [self.expert_id, self.chat, self.question]
+        inputs = [self.chat, self.question, *self.subject]
         running = [
             self.page.on(event, self.speaking, inputs, stream=True, outputs=outputs)
             for event in (self.send.click, self.question.submit)
@@ -59,22 +62,25 @@ class TrialBox:
         )
 
     async def speaking(
-        self, expert_id: str, history: list[dict[str, Any]], question: str, request: gr.Request
+        self, request: gr.Request, history: list[dict[str, Any]], question: str, *subject: Any
     ) -> AsyncIterator[dict[Any, Any]]:
-        """Yield the conversation as the answer grows; a refused question stays in its field."""
-        before = trial.plain(history or [])
+        """Yield the conversation as the answer grows; a refused question stays in its field.
+
+        The line about an answer stands under it, as a second piece of its turn.
+        """
+        before = [{"role": turn["role"], "content": turn["content"]} for turn in history or []]
         resting = {self.send: gr.update(visible=True), self.stop: gr.update(visible=False)}
         try:
             person = person_of(request)
             yield {self.send: gr.update(visible=False), self.stop: gr.update(visible=True)}
-            async for spoken in trial.speak(person, expert_id, before, question, self.language):
+            async for spoken in self.speak(person, *subject, before, question, self.language):
+                line = [f'<span class="mbe-muted">{spoken.line}</span>'] if spoken.line else []
                 turns = [
                     *before,
                     {"role": "user", "content": question},
-                    {"role": "assistant", "content": spoken.text},
+                    {"role": "assistant", "content": [spoken.text, *line]},
                 ]
-                line = f'<p class="mbe-muted">{spoken.line}</p>' if spoken.line else ""
-                yield {self.chat: turns, self.citations: spoken.citations + line, self.question: ""}
+                yield {self.chat: turns, self.citations: spoken.citations, self.question: ""}
             yield resting
         except EngineError as error:
             message = cards.note(error.message(self.language), "bad")

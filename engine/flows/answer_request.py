@@ -52,13 +52,18 @@ class ChatRequest:
     only: Only = EVERYTHING
 
     def __post_init__(self) -> None:
-        if not self.messages or self.messages[-1]["role"] != "user":
-            raise BadInput("chat.no_question", field="messages")
-        if not any(m["content"].strip() for m in self.messages if m["role"] == "user"):
-            raise BadInput("chat.no_question", field="messages")
+        require_question(self.messages)
         most = settings().max_model_len
         if not 1 <= self.sampling.max_tokens <= most:
             raise BadInput("chat.max_tokens", field="max_tokens", most=most)
+
+
+def require_question(messages: Sequence[Message]) -> None:
+    """Raise BadInput for a conversation that does not end with a person's turn, or has no words of theirs."""
+    if not messages or messages[-1]["role"] != "user":
+        raise BadInput("chat.no_question", field="messages")
+    if not any(m["content"].strip() for m in messages if m["role"] == "user"):
+        raise BadInput("chat.no_question", field="messages")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,11 +281,19 @@ async def trial(
         return speaker, speak.prompt_for(speaker, messages)
 
     speaker, prompt = await anyio.to_thread.run_sync(look_up)
+    async with aclosing(unpaid(speaker, prompt)) as parts:
+        async for part in parts:
+            yield part
+
+
+async def unpaid(speaker: Speaker, prompt: Prompt) -> AsyncGenerator[AnswerPart, None]:
+    """Yield an answer that nobody pays for; the caller knows who may have it. Closing it stops the model."""
     yield AnswerPart(kind="passages", passages=prompt.passages)
     finish: str | None = None
     usage: Usage | None = None
-    async for delta in speak.words(speaker, prompt.messages):
-        finish, usage = delta.finish_reason or finish, delta.usage or usage
-        if delta.text:
-            yield AnswerPart(kind="text", text=delta.text)
+    async with aclosing(speak.words(speaker, prompt.messages)) as deltas:
+        async for delta in deltas:
+            finish, usage = delta.finish_reason or finish, delta.usage or usage
+            if delta.text:
+                yield AnswerPart(kind="text", text=delta.text)
     yield AnswerPart(kind="done", finish_reason=finish or "stop", usage=usage)

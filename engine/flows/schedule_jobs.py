@@ -12,6 +12,7 @@ from engine.accounts.schemas import Person, TenantView
 from engine.accounts.service import require
 from engine.jobs import machines, scheduling
 from engine.jobs import service as jobs
+from engine.jobs.costs import Cost
 from engine.jobs.scheduling import Candidate, Device, Place, Terms
 from engine.jobs.schemas import ACTIVE, Claim, JobView, MachineView, Spent
 from engine.kit.clock import now
@@ -62,6 +63,12 @@ def place(job: JobView) -> Place | None:
     with unit_of_work() as uow:
         found = _line(uow, jobs.all_in(uow, ("queued",)))
     return next((each for each in found if each.job_id == job.id), None)
+
+
+def cost(job: JobView) -> Cost:
+    """Return what was spent on a job so far, and how much of it no checkpoint holds."""
+    with unit_of_work() as uow:
+        return Cost.of(job, machines.spent_on(uow, job.id))
 
 
 def overview(person: Person) -> Overview:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import anyio.to_thread
 
 from engine.inference import pool, state
+from engine.inference.adapters import Adapter
 from engine.inference.base_model import parameter_count
 from engine.inference.schemas import Delta
 from engine.kit.errors import BadInput
@@ -30,7 +31,7 @@ class Speaker:
     plain too), and the knowledge it may quote."""
 
     name: str
-    adapter_prefix: str | None = None
+    adapter: Adapter | None = None
     template: str = ""
     knowledge_base_ids: tuple[str, ...] = ()
     knowledge_tenant_id: str = ""
@@ -40,7 +41,7 @@ class Speaker:
         """Return the speaker of an expert's version."""
         return cls(
             name=expert.name,
-            adapter_prefix=expert.adapter_prefix or None,
+            adapter=expert.adapter_prefix or None,
             template=expert.template,
             knowledge_base_ids=tuple(expert.knowledge_base_ids),
             knowledge_tenant_id=expert.knowledge_tenant_id,
@@ -135,7 +136,7 @@ async def words(
     speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY
 ) -> AsyncGenerator[Delta, None]:
     """Yield the answer to a prepared prompt as it is spoken. Closing it stops the model at once."""
-    answer = pool.open_stream(speaker.adapter_prefix, messages, **sampling.parameters())
+    answer = pool.open_stream(speaker.adapter, messages, **sampling.parameters())
     async with aclosing(answer) as deltas:
         async for delta in deltas:
             yield delta

@@ -12,13 +12,14 @@ import re
 import shutil
 import struct
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from engine.kit.blobs import blobs
-from engine.kit.errors import BadInput
+from engine.kit.errors import BadInput, Conflict
 from engine.kit.settings import settings
 
 WEIGHTS = "adapter_model.safetensors"
@@ -26,6 +27,8 @@ CONFIG = "adapter_config.json"
 LARGEST_CONFIG = 64 * 2**10
 LARGEST_HEADER = 8 * 2**20
 LARGEST_WEIGHTS = 4 * 2**30
+MOST_EXACT = 8
+"""How many adapters that may be written again are kept beside those of finished trainings."""
 _WEIGHT_NAME = re.compile(r"^base_model\.model\.[A-Za-z0-9_.]{1,300}\.lora_[AB]\.weight$")
 _DTYPES = {"F32", "F16", "BF16"}
 
@@ -53,30 +56,55 @@ class _LoraFields(BaseModel):
     alpha_pattern: dict[str, float] = Field({}, max_length=0)
 
 
-def adapter_name(adapter_prefix: str) -> str:
-    """Return the served name of the adapter stored under the prefix: readable, unique, safe."""
-    prefix = adapter_prefix.strip("/")
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """An adapter where other bytes may be written later, by the SHA-256 of its two files as well.
+
+    Other bytes are another adapter with another name, so no server answers with those it loaded before.
+    """
+
+    prefix: str
+    config: str
+    weights: str
+
+
+Adapter = str | Exact
+"""An adapter: the prefix under which it is stored for good, or exactly those bytes."""
+
+
+def adapter_name(adapter: Adapter) -> str:
+    """Return the served name of an adapter: readable, unique, safe."""
+    prefix = _prefix_of(adapter)
     readable = re.sub(r"[^a-z0-9]+", "-", prefix.rsplit("/", 1)[-1].lower()).strip("-")[:40]
-    return f"lora-{readable}-{hashlib.sha256(prefix.encode()).hexdigest()[:12]}"
+    told_apart = f"{prefix}\n{adapter.config}\n{adapter.weights}" if isinstance(adapter, Exact) else prefix
+    return f"lora-{readable}-{hashlib.sha256(told_apart.encode()).hexdigest()[:12]}"
 
 
-def materialise(adapter_prefix: str) -> Path:
+def _prefix_of(adapter: Adapter) -> str:
+    return (adapter.prefix if isinstance(adapter, Exact) else adapter).strip("/")
+
+
+def materialise(adapter: Adapter) -> Path:
     """Return the folder home/adapters/<name> with the adapter, fetched and checked if need be.
 
-    Raises NotFound when a file is not stored, and BadInput when it is not a plain LoRA adapter
-    for our server.
+    An exact one lies in home/adapters/exact. Raises NotFound when a file is not stored, BadInput when it
+    is not a plain LoRA adapter for our server, and Conflict when other bytes are stored than asked for.
     """
-    folder = (settings().home / "adapters" / adapter_name(adapter_prefix)).resolve()
+    parent = _exact_folder() if isinstance(adapter, Exact) else settings().home / "adapters"
+    folder = (parent / adapter_name(adapter)).resolve()
     if (folder / CONFIG).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = adapter_prefix.strip("/")
+    prefix = _prefix_of(adapter)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as name:
         new = Path(name) / "adapter"
         new.mkdir()
-        (new / CONFIG).write_text(_strict_config(_read(f"{prefix}/{CONFIG}")), "utf-8")
+        config = _read(f"{prefix}/{CONFIG}")
         with blobs().open(f"{prefix}/{WEIGHTS}") as source, (new / WEIGHTS).open("wb") as out:
             shutil.copyfileobj(source, out, 2**20)
+        if isinstance(adapter, Exact):
+            _require_same(adapter, config, new / WEIGHTS)
+        (new / CONFIG).write_text(_strict_config(config), "utf-8")
         check_weights(new / WEIGHTS)
         try:
             os.rename(new, folder)
@@ -85,6 +113,38 @@ def materialise(adapter_prefix: str) -> Path:
                 raise
             # Another process was faster; both hold the same bytes.
     return folder
+
+
+def surplus() -> list[str]:
+    """Return the names of the exact adapters here beyond the MOST_EXACT that were fetched last."""
+    if not _exact_folder().is_dir():
+        return []
+    kept = [path for path in _exact_folder().iterdir() if not path.name.startswith(".")]
+    kept.sort(key=_fetched_at, reverse=True)
+    return [path.name for path in kept[MOST_EXACT:]]
+
+
+def _fetched_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # another process was faster
+        return 0.0
+
+
+def forget(name: str) -> None:
+    """Delete the files of an exact adapter; a server that may still read them must have let go of it."""
+    shutil.rmtree(_exact_folder() / name, ignore_errors=True)
+
+
+def _exact_folder() -> Path:
+    return settings().home / "adapters" / "exact"
+
+
+def _require_same(adapter: Exact, config: bytes, weights: Path) -> None:
+    with weights.open("rb") as file:
+        found = (hashlib.sha256(config).hexdigest(), hashlib.file_digest(file, "sha256").hexdigest())
+    if found != (adapter.config, adapter.weights):
+        raise Conflict("inference.adapter_changed")
 
 
 def _read(key: str) -> bytes:

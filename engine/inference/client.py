@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -57,6 +57,8 @@ class ChatModel(Protocol):
     ) -> Completion: ...
 
     async def load_adapter(self, name: str, folder: Path) -> None: ...
+
+    async def unload_adapter(self, name: str) -> None: ...
 
     async def models(self) -> list[str]: ...
 
@@ -189,6 +191,11 @@ class ModelClient:
         except _Refused as refusal:
             if "already been loaded" not in refusal.detail:
                 raise UpstreamFailed("inference.adapter_refused", name=name) from refusal
+
+    async def unload_adapter(self, name: str) -> None:
+        """Make the server forget an adapter; one it does not have is no error. Answers under way go on."""
+        with suppress(ModelMissing):
+            await self._json("/v1/unload_lora_adapter", {"lora_name": name}, seconds=LOAD_SECONDS)
 
     async def models(self) -> list[str]:
         """Return the names that the server serves, adapters included."""

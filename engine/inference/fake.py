@@ -72,6 +72,10 @@ class FakeModel:
         """Serve `name` from now on; the folder is not read."""
         self._adapters.add(name)
 
+    async def unload_adapter(self, name: str) -> None:
+        """Serve `name` no more."""
+        self._adapters.discard(name)
+
     async def models(self) -> list[str]:
         """Return the base and every adapter loaded."""
         return [BASE, *sorted(self._adapters)]

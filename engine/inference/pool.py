@@ -7,14 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine.inference import adapters
+from engine.inference.adapters import Adapter, Exact
 from engine.inference.client import ChatModel, ModelClient
 from engine.inference.errors import ModelMissing
 from engine.inference.fake import FakeModel
 from engine.inference.launch import choose_backend
 from engine.inference.schemas import BASE, Delta, TokenScore
-from engine.kit.errors import NotReady
+from engine.kit.errors import EngineError, NotReady
+from engine.kit.logs import logger
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
+
+log = logger(__name__)
 
 
 class ModelPool:
@@ -22,35 +26,49 @@ class ModelPool:
 
     What was loaded is remembered only as a hint: a server that restarted has forgotten, answers
     that the model is missing, and the adapter is loaded again. Other processes may load the same
-    adapter at the same time; the server takes the second load as done.
+    adapter at the same time; the server takes the second load as done. Of exact adapters only the few
+    that were loaded last stay; one that is asked again after that is loaded again.
     """
 
     def __init__(
-        self, client: ChatModel, *, materialise: Callable[[str], Path] = adapters.materialise
+        self, client: ChatModel, *, materialise: Callable[[Adapter], Path] = adapters.materialise
     ) -> None:
         self.client = client
         self._materialise = materialise
         self._known: set[str] = set()
 
-    async def ensure(self, adapter_prefix: str | None) -> str:
-        """Return the name served for the base (None) or for the adapter stored under the prefix.
+    async def ensure(self, adapter: Adapter | None) -> str:
+        """Return the name served for the base (None) or for an adapter.
 
-        Raises NotReady, NotFound when the adapter is not stored, BadInput when its files are
-        not an adapter we accept, and UpstreamFailed when the server refuses it.
+        Raises NotReady, NotFound when the adapter is not stored, Conflict when other bytes are, BadInput
+        when its files are not an adapter we accept, and UpstreamFailed when the server refuses it.
         """
-        name = adapters.adapter_name(adapter_prefix) if adapter_prefix else BASE
+        name = adapters.adapter_name(adapter) if adapter else BASE
         if name in self._known:
             return name
         served = await self.client.models()
-        if adapter_prefix is None and BASE not in served:
+        if adapter is None and BASE not in served:
             if not served:
                 raise NotReady("inference.warming_up", retry_after=5)
             return served[0]  # a remote server names its model as it likes
-        if adapter_prefix is not None and name not in served:
-            folder = await asyncio.to_thread(self._materialise, adapter_prefix)
+        if adapter is not None and name not in served:
+            folder = await asyncio.to_thread(self._materialise, adapter)
             await self.client.load_adapter(name, folder)
+            if isinstance(adapter, Exact):
+                await self._let_go()
         self._known.add(name)
         return name
+
+    async def _let_go(self) -> None:
+        """Unload the exact adapters that are too many, and only then delete what the server reads."""
+        for name in await asyncio.to_thread(adapters.surplus):
+            try:
+                await self.client.unload_adapter(name)
+            except EngineError as error:
+                log.warning("adapter not unloaded", name=name, reason=str(error))
+                continue
+            self._known.discard(name)
+            await asyncio.to_thread(adapters.forget, name)
 
     async def score(self, adapter_prefix: str, ids: Sequence[int]) -> list[TokenScore]:
         """Return how likely an adapter finds each token; see ModelClient.score."""
@@ -66,7 +84,7 @@ class ModelPool:
 
     async def open_stream(
         self,
-        adapter_prefix: str | None,
+        adapter: Adapter | None,
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
@@ -81,7 +99,7 @@ class ModelPool:
         `ModelClient.stream` raise.
         """
         for last_try in (False, True):
-            name = await self.ensure(adapter_prefix)
+            name = await self.ensure(adapter)
             delivered = False
             answer = self.client.stream(
                 name,
@@ -108,18 +126,18 @@ class ModelPool:
 def pool() -> ModelPool:
     """Return the pool of this process, on the server that the settings name."""
     if settings().inference == "fake":
-        return ModelPool(FakeModel(), materialise=Path)
+        return ModelPool(FakeModel(), materialise=lambda _: Path())
     running_usage = choose_backend() != "remote"
     return ModelPool(ModelClient(settings().model_url, settings().inference_key, running_usage=running_usage))
 
 
-async def ensure(adapter_prefix: str | None) -> str:
+async def ensure(adapter: Adapter | None) -> str:
     """Return the served name of an adapter, or of the base for None; see ModelPool.ensure."""
-    return await pool().ensure(adapter_prefix)
+    return await pool().ensure(adapter)
 
 
 def open_stream(
-    adapter_prefix: str | None,
+    adapter: Adapter | None,
     messages: Sequence[Message],
     *,
     max_tokens: int | None = None,
@@ -130,7 +148,7 @@ def open_stream(
 ) -> AsyncGenerator[Delta, None]:
     """Yield an answer; see ModelPool.open_stream."""
     return pool().open_stream(
-        adapter_prefix,
+        adapter,
         messages,
         max_tokens=max_tokens,
         temperature=temperature,

@@ -93,6 +93,12 @@ def listing(uow: Session, seconds: float) -> list[MachineView]:
     ]
 
 
+def spent_on(uow: Session, job_id: str) -> Spent:
+    """Return what all attempts at a job have cost so far; what runs is counted at its last sign of life."""
+    cpu, gpu = repository.spent_on(uow, job_id)
+    return Spent(cpu=cpu, gpu=gpu)
+
+
 def spent(uow: Session, tenant_ids: Iterable[str], since: datetime) -> dict[str, Spent]:
     """Return what attempts have cost since then, for each of the tenants."""
     wanted = list(tenant_ids)

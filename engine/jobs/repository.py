@@ -143,6 +143,17 @@ def spent(uow: Session, tenant_ids: Iterable[str], since: datetime) -> dict[str,
     return {tenant: (float(cpu), float(gpu)) for tenant, cpu, gpu in uow.execute(query)}
 
 
+def spent_on(uow: Session, job_id: str) -> tuple[float, float]:
+    """Return what all attempts at a job have cost: seconds of processor, and of a device."""
+    took = func.extract("epoch", func.coalesce(JobAttempt.ended_at, func.now()) - JobAttempt.started_at)
+    query = select(
+        func.coalesce(func.sum(JobAttempt.cpu_ms), 0) / 1000.0,
+        func.coalesce(func.sum(took).filter(JobAttempt.device_id.is_not(None)), 0),
+    ).where(JobAttempt.job_id == job_id)
+    cpu, gpu = uow.execute(query).one()
+    return float(cpu), float(gpu)
+
+
 def put_machine(uow: Session, name: str, slots: int) -> None:
     """Note that a machine lives."""
     values = {"slots": slots, "seen_at": func.now()}

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,7 +50,10 @@ class Identity(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What `COMPLETE.json` says. `files` maps names to SHA-256; `seconds` and `tokens` count so far."""
+    """What `COMPLETE.json` says. `files` maps names to SHA-256; `seconds` and `tokens` count so far.
+
+    `size` is the bytes of all files; 0 in manifests from before it was counted.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +63,7 @@ class Manifest(BaseModel):
     seconds: float
     tokens: int
     files: dict[str, str]
+    size: int = 0
 
 
 class CheckpointStore:
@@ -86,6 +91,7 @@ class CheckpointStore:
             seconds=seconds,
             tokens=tokens,
             files=files,
+            size=sum((source / name).stat().st_size for name in files),
         )
         text = manifest.model_dump_json().encode()
         _write_by_rename(source / MANIFEST, text)
@@ -121,7 +127,7 @@ class CheckpointStore:
 
     def remote(self, step: int) -> str:
         """Return the prefix of a checkpoint in the object store."""
-        return f"{self._prefix}/step-{step}"
+        return place(self._prefix, step)
 
     def _local_steps(self) -> Iterator[int]:
         for path in self.folder.glob("checkpoint-*"):
@@ -131,23 +137,13 @@ class CheckpointStore:
     def _local_manifests(self) -> Iterator[Manifest]:
         for step in list(self._local_steps()):
             path = self.local(step) / MANIFEST
-            if path.is_file() and (manifest := self._parsed(path.read_bytes(), step)):
+            manifest = _parsed(path.read_bytes(), step) if path.is_file() else None
+            if manifest and manifest.identity == self._identity:
                 yield manifest
 
     def _remote_manifests(self) -> Iterator[Manifest]:
-        start = len(self._prefix) + 1
-        for key in self._blobs.keys(self._prefix):
-            found = re.fullmatch(rf"step-(\d+)/{re.escape(MANIFEST)}", key[start:])
-            if found and (manifest := self._parsed(self._blobs.read(key), int(found[1]))):
-                yield manifest
-
-    def _parsed(self, text: bytes, step: int) -> Manifest | None:
-        try:
-            manifest = Manifest.model_validate_json(text)
-        except ValidationError:
-            return None
-        fits = manifest.step == step and manifest.identity == self._identity
-        return manifest if fits and set(manifest.files) <= KEPT_FILES else None
+        found = stored(self._blobs, self._prefix)
+        return (manifest for manifest in found if manifest.identity == self._identity)
 
     def _whole(self, manifest: Manifest) -> bool:
         folder = self.local(manifest.step)
@@ -186,6 +182,28 @@ class CheckpointStore:
         for step in set(self._local_steps()) - keep:
             (self.local(step) / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(self.local(step))
+
+
+def place(prefix: str, step: int) -> str:
+    """Return where a checkpoint lies below the prefix of its training."""
+    return f"{prefix}/step-{step}"
+
+
+def stored(blobs: BlobStore, prefix: str) -> Iterator[Manifest]:
+    """Yield the manifests in the object store below `prefix`, of any identity; no other file is read."""
+    for key in blobs.keys(prefix):
+        found = re.fullmatch(rf"step-(\d+)/{re.escape(MANIFEST)}", key[len(prefix) + 1 :])
+        with suppress(NotFound):  # deleted since the keys were listed
+            if found and (manifest := _parsed(blobs.read(key), int(found[1]))):
+                yield manifest
+
+
+def _parsed(text: bytes, step: int) -> Manifest | None:
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError:
+        return None
+    return manifest if manifest.step == step and set(manifest.files) <= KEPT_FILES else None
 
 
 def data_digest(*paths: Path) -> str:

@@ -12,7 +12,7 @@ from engine.kit.errors import EngineError
 from engine.kit.messages import t
 from studio.frame import JobBox, StudioPage
 from studio.handlers import publish as handlers
-from studio.handlers import take_along
+from studio.handlers import take_along, trial
 from studio.handlers.publish import Listing
 from studio.takealong import TakeAlong
 from studio.trial import TrialBox
@@ -56,7 +56,7 @@ class PublishPage(StudioPage):
             gr.HTML(f"<h2>{self.t('quality_check')}</h2>")
             self.report = self.part(gr.HTML())
             gr.HTML(f"<h2>{self.t('try_it')}</h2><p class='mbe-muted'>{self.t('try_it_why')}</p>")
-            self.trial = TrialBox(self, self.expert_id)
+            self.trial = TrialBox(self, [self.expert_id], trial.speak)
             words = [t(f"takealong.{key}", self.language) for key in ("title", "why")]
             with gr.Column() as weights:
                 self.weights = self.part(weights)

@@ -10,6 +10,7 @@ from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from studio.frame import StudioPage
 from studio.handlers import review as handlers
+from studio.handlers import trial
 from studio.trial import TrialBox
 
 VARIANTS = {"approve": "primary", "reject": "stop", "suspend": "stop", "restore": "primary"}
@@ -42,7 +43,7 @@ class ReviewPage(StudioPage):
             gr.HTML(f"<h2>{self.t('quality_check')}</h2>")
             self.report = self.part(gr.HTML())
             gr.HTML(f"<h2>{self.t('try_it')}</h2><p class='mbe-muted'>{self.t('review_try_why')}</p>")
-            self.trial = TrialBox(self, self.expert_id)
+            self.trial = TrialBox(self, [self.expert_id], trial.speak)
             with gr.Column() as place:
                 self.decision = self.part(place)
                 gr.HTML(f"<h2>{self.t('decision')}</h2>")

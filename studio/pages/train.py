@@ -15,6 +15,7 @@ from studio.frame import JobBox, StudioPage
 from studio.handlers import access, compare, plan, prompting
 from studio.handlers import train as handlers
 from studio.prompting import Writer
+from studio.talk import Talk
 from studio.views import preview as previews
 from studio.views import runs
 from studio.views import train as views
@@ -52,6 +53,7 @@ class TrainPage(StudioPage):
             self.curve = self.part(gr.Plot(show_label=False, visible=False))
             self.course = self.part(Course(self.language))
             self.samples = self.part(gr.HTML())
+            self.talk = self.part(Talk(self, self.run_id))
         self.beside = self.part(Beside(self.language))
 
     def _build_form(self) -> None:
@@ -120,6 +122,7 @@ class TrainPage(StudioPage):
         )
         self.leads(self.on(self.chooser.go.click, self.comparing, self.chooser.form.inputs))
         self.connect(self.job, self.tick, self.run_id)
+        self.talk.wire(self.job)
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if run_id := query.get("run"):
@@ -128,6 +131,7 @@ class TrainPage(StudioPage):
                 self.detail: gr.update(visible=True),
                 self.run_id: run_id,
                 **self.shown(person, run_id),
+                **self.talk.show(person, run_id),
             }
         if run_ids := query.get("compare"):
             return {self.listing: gr.update(visible=False), **self.beside.show(person, run_ids)}

@@ -1,5 +1,6 @@
 """The training page: what it shows and does, without a browser."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
 from engine.knowledge import service
 from engine.training import service as training
+from engine.training.kept import Kept
 from engine.training.schemas import Point, Sample
-from studio.handlers import data, jobs, knowledge, train
+from studio.handlers import data, jobs, knowledge, train, trial
+from studio.views import checkpoints
 from studio.views import train as views
+from tests.engine.flows.test_try_checkpoint import write
 from tests.support import run_queued_jobs
 
 
@@ -226,3 +230,52 @@ def test_the_title_of_a_curve_says_what_it_shows() -> None:
 def test_a_curve_draws_each_measured_value_once() -> None:
     figure = views.curve(points(3.0, 2.0, held_out=(2.5,)), True, "zh")
     assert [list(trace.x) for trace in figure.data] == [[1, 2], [10]]
+
+
+def test_checkpoints_are_offered_in_words_and_what_was_chosen_stays() -> None:
+    best = Kept(
+        step=1200, epoch=3.0, eval_loss=1.2345, seconds=1.0, tokens=1, size=1, newest=False, best=True
+    )
+    plain = best.model_copy(update={"step": 1300, "epoch": 3.254, "eval_loss": None, "best": False})
+    newest = plain.model_copy(update={"step": 1400, "epoch": None, "newest": True})
+    found = [newest, plain, best]
+    assert checkpoints.choices(found, None, "en") == [
+        ("step 1,400 · newest", 1400),
+        ("step 1,300 · epoch 3.25", 1300),
+        ("step 1,200 · epoch 3 · held-out loss 1.234 · best", 1200),
+    ]
+    assert checkpoints.first_choice(found) == 1200 and checkpoints.first_choice(found[:2]) == 1400
+    assert checkpoints.first_choice([]) is None and checkpoints.choices([], None, "en") == []
+    assert len(checkpoints.choices(found, 1300, "zh")) == 3
+    assert checkpoints.choices(found, 7, "zh")[-1] == ("第 7 步 · 已不再保留", 7)
+
+
+def test_a_checkpoint_is_asked_on_the_page_and_says_which_one_it_was(
+    dana: Person, other: Person, dataset_id: str, tmp_path: Path, model: None
+) -> None:
+    run_id = train.start(dana, "Helper", dataset_id, [], "quick", {})
+    run, _, _ = train_expert.watch(dana, run_id)
+    assert trial.offered(dana, run_id, None, "en") == trial.Offer([], None)
+    write(run, 1200, tmp_path / "work")
+    assert trial.offered(dana, run_id, None, "en") == trial.Offer([("step 1,200 · newest", 1200)], 1200)
+    assert [step for _, step in trial.offered(dana, run_id, 7, "en").checkpoints] == [1200, 7]
+    before = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": [{"text": "Hello"}, {"text": "<span>step 7 answered</span>"}]},
+    ]
+    assert [m["content"] for m in trial.plain(before)] == ["Hi", "Hello"]
+
+    async def ask(person: Person, step: int | None, question: str) -> list[trial.Spoken]:
+        stream = trial.speak_checkpoint(person, run_id, step, before, question, "en")
+        return [spoken async for spoken in stream]
+
+    said = asyncio.run(ask(dana, 1200, "When? "))[-1]
+    assert said.text and said.line.startswith("step 1,200 answered ·")
+    for step, question, field in ((1200, " ", "question"), (None, "When?", "step"), (7, "When?", "step")):
+        with pytest.raises((BadInput, NotFound)) as refused:
+            asyncio.run(ask(dana, step, question))
+        assert refused.value.field == field
+    with pytest.raises(NotFound):
+        asyncio.run(ask(other, 1200, "When?"))
+    with pytest.raises(NotFound):
+        trial.offered(other, run_id, None, "en")

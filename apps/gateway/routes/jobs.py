@@ -8,9 +8,21 @@ from apps.gateway.identity import Caller
 from engine.flows import prepare_knowledge as flow
 from engine.flows import schedule_jobs
 from engine.jobs import service as jobs
+from engine.jobs.costs import Cost
 from engine.jobs.schemas import JobView
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
+
+
+class CostedJob(JobView):
+    """A job, what was spent on it so far, and how much of that no checkpoint holds."""
+
+    cost: Cost
+
+
+def costed(job: JobView) -> CostedJob:
+    """Return a job with its cost."""
+    return CostedJob(**dict(job), cost=schedule_jobs.cost(job))
 
 
 @router.get("/{job_id}")
@@ -18,13 +30,13 @@ def status(job_id: str, caller: Caller) -> dict[str, object]:
     """Return a job of mine as it stands; `line` is its place, and what it waits for, while it waits."""
     job = flow.change_job(caller, job_id, jobs.get)
     place = schedule_jobs.place(job) if job.state == "queued" else None
-    return {**job.model_dump(mode="json"), "line": asdict(place) if place else None}
+    return {**costed(job).model_dump(mode="json"), "line": asdict(place) if place else None}
 
 
 @router.post("/{job_id}/pause")
-def pause(job_id: str, caller: Caller) -> JobView:
+def pause(job_id: str, caller: Caller) -> CostedJob:
     """Ask a job to stop at its next checkpoint."""
-    return flow.change_job(caller, job_id, jobs.pause)
+    return costed(flow.change_job(caller, job_id, jobs.pause))
 
 
 @router.post("/{job_id}/resume")
@@ -34,6 +46,6 @@ def resume(job_id: str, caller: Caller) -> JobView:
 
 
 @router.post("/{job_id}/cancel")
-def cancel(job_id: str, caller: Caller) -> JobView:
+def cancel(job_id: str, caller: Caller) -> CostedJob:
     """End a job for good."""
-    return flow.change_job(caller, job_id, jobs.cancel)
+    return costed(flow.change_job(caller, job_id, jobs.cancel))

@@ -4,6 +4,7 @@ from fastapi import APIRouter, UploadFile
 from pydantic import BaseModel
 
 from apps.gateway.identity import Caller
+from apps.gateway.routes.jobs import CostedJob, costed
 from engine.flows import edit_chunks
 from engine.flows import prepare_knowledge as flow
 from engine.jobs import service as jobs
@@ -161,21 +162,21 @@ def _latest(caller: Caller, kb_id: str, kind: str) -> JobView:
 
 
 @router.get("/{kb_id}/chunking/status")
-def chunking_status(kb_id: str, caller: Caller) -> JobView:
+def chunking_status(kb_id: str, caller: Caller) -> CostedJob:
     """Return the newest chunking job of a base."""
-    return _latest(caller, kb_id, flow.CHUNK)
+    return costed(_latest(caller, kb_id, flow.CHUNK))
 
 
 @router.get("/{kb_id}/indexing/status")
-def indexing_status(kb_id: str, caller: Caller) -> JobView:
+def indexing_status(kb_id: str, caller: Caller) -> CostedJob:
     """Return the newest indexing job of a base."""
-    return _latest(caller, kb_id, flow.INDEX)
+    return costed(_latest(caller, kb_id, flow.INDEX))
 
 
 @router.post("/{kb_id}/chunking/pause")
-def pause_chunking(kb_id: str, caller: Caller) -> JobView:
+def pause_chunking(kb_id: str, caller: Caller) -> CostedJob:
     """Pause chunking after its next checkpoint."""
-    return flow.change_job(caller, _latest(caller, kb_id, flow.CHUNK).id, jobs.pause)
+    return costed(flow.change_job(caller, _latest(caller, kb_id, flow.CHUNK).id, jobs.pause))
 
 
 @router.post("/{kb_id}/chunking/resume")
@@ -185,9 +186,9 @@ def resume_chunking(kb_id: str, caller: Caller) -> JobView:
 
 
 @router.post("/{kb_id}/indexing/pause")
-def pause_indexing(kb_id: str, caller: Caller) -> JobView:
+def pause_indexing(kb_id: str, caller: Caller) -> CostedJob:
     """Pause indexing after its next checkpoint."""
-    return flow.change_job(caller, _latest(caller, kb_id, flow.INDEX).id, jobs.pause)
+    return costed(flow.change_job(caller, _latest(caller, kb_id, flow.INDEX).id, jobs.pause))
 
 
 @router.post("/{kb_id}/indexing/resume")

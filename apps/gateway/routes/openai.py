@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -78,12 +78,16 @@ def text_of(turn: Turn, number: int) -> str:
     return "".join(str(text) for text in texts)
 
 
+def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
+    """Return a conversation as the engine takes it. Raises BadInput for parts that are not text."""
+    return tuple(
+        Message(role="system" if turn.role == "developer" else turn.role, content=text_of(turn, number))
+        for number, turn in enumerate(turns, 1)
+    )
+
+
 def request_of(chat: Chat) -> ChatRequest:
     """Return the request as the engine takes it."""
-    messages = tuple(
-        Message(role="system" if turn.role == "developer" else turn.role, content=text_of(turn, number))
-        for number, turn in enumerate(chat.messages, 1)
-    )
     stop = (chat.stop,) if isinstance(chat.stop, str) else tuple(chat.stop or ())
     sampling = Sampling(
         max_tokens=chat.max_completion_tokens or chat.max_tokens or ANSWER_TOKENS,
@@ -93,7 +97,7 @@ def request_of(chat: Chat) -> ChatRequest:
         seed=chat.seed,
     )
     only = Only(labels=tuple(chat.knowledge.labels), kinds=tuple(chat.knowledge.kinds))
-    return ChatRequest(model=chat.model, messages=messages, sampling=sampling, only=only)
+    return ChatRequest(model=chat.model, messages=messages_of(chat.messages), sampling=sampling, only=only)
 
 
 def citations(part: AnswerPart, model: str) -> list[dict[str, object]]:

@@ -4,16 +4,20 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
-from engine.flows import compare_trainings, prompt_expert
+from apps.gateway.routes.jobs import CostedJob, costed
+from apps.gateway.routes.openai import Turn, messages_of, usage_of
+from engine.flows import compare_trainings, prompt_expert, schedule_jobs, try_checkpoint
 from engine.flows import preview_training as previews
 from engine.flows import train_expert as flow
 from engine.flows.compare_trainings import Comparison
 from engine.flows.prepare_knowledge import change_job
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
+from engine.training.kept import Kept
 
 router = APIRouter(prefix="/admin/training", tags=["training"])
 
@@ -59,6 +63,14 @@ class NewTraining(Wanted):
 
     name: str
     questions: list[str] = Field(default_factory=list)
+
+
+class Asked(BaseModel):
+    """A conversation with a checkpoint; its last message is the question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    messages: list[Turn] = Field(min_length=1, max_length=200)
 
 
 @router.post("/preview")
@@ -107,10 +119,11 @@ def prompt(given: NewPrompt, caller: Caller) -> dict[str, object]:
 
 @router.get("/{job_id}/status")
 def status(job_id: str, caller: Caller) -> dict[str, object]:
-    """Return job, run, loss curve and answers to the run's questions so far."""
+    """Return job, cost, run, loss curve and answers to the run's questions so far."""
     run, job, points = flow.watch_job(caller, job_id)
     return {
         "job": job.model_dump(mode="json"),
+        "cost": schedule_jobs.cost(job).model_dump(mode="json"),
         "run": run.model_dump(mode="json"),
         "curve": [point.model_dump(mode="json") for point in points],
         "samples": [sample.model_dump(mode="json") for sample in flow.samples(caller, run.id)],
@@ -124,9 +137,9 @@ def compare(caller: Caller, runs: str) -> Comparison:
 
 
 @router.post("/{job_id}/pause")
-def pause(job_id: str, caller: Caller) -> JobView:
+def pause(job_id: str, caller: Caller) -> CostedJob:
     """Save a checkpoint and stop."""
-    return change_job(caller, job_id, jobs.pause)
+    return costed(change_job(caller, job_id, jobs.pause))
 
 
 @router.post("/{job_id}/resume")
@@ -136,6 +149,28 @@ def resume(job_id: str, caller: Caller) -> JobView:
 
 
 @router.post("/{job_id}/cancel")
-def cancel(job_id: str, caller: Caller) -> JobView:
-    """End the training for good; nothing is published."""
-    return change_job(caller, job_id, jobs.cancel)
+def cancel(job_id: str, caller: Caller) -> CostedJob:
+    """End the training for good; nothing is published, and its checkpoints can still be talked to."""
+    return costed(change_job(caller, job_id, jobs.cancel))
+
+
+@router.get("/{job_id}/checkpoints")
+def checkpoints(job_id: str, caller: Caller) -> list[Kept]:
+    """List the checkpoints that are kept, newest first."""
+    run, _, _ = flow.watch_job(caller, job_id)
+    return try_checkpoint.listing(caller, run.id)
+
+
+@router.post("/{job_id}/checkpoints/{step}/chat")
+async def chat(job_id: str, step: int, given: Asked, caller: Caller) -> dict[str, object]:
+    """Ask a checkpoint, with the passages that its expert would be given; nothing is billed."""
+    run, _, _ = await run_in_threadpool(flow.watch_job, caller, job_id)
+    messages = messages_of(given.messages)
+    first, *words, last = [part async for part in try_checkpoint.answer(caller, run.id, step, messages)]
+    return {
+        "step": step,
+        "text": "".join(part.text for part in words),
+        "finish_reason": last.finish_reason,
+        "usage": usage_of(last.usage),
+        "passages": [passage.model_dump(mode="json") for passage in first.passages],
+    }

@@ -7,6 +7,7 @@ import gradio as gr
 from apps import cards
 from apps.human_eval import handlers
 from apps.human_eval.pages.frame import EvalPage
+from apps.job_actions import JobActions
 from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import Person
@@ -17,12 +18,6 @@ from engine.kit.errors import EngineError
 
 MOST_SHOWN = 3
 TICK_SECONDS = 1.5
-BUTTONS = {
-    "pause": ("queued", "running"),
-    "resume": ("paused", "failed"),
-    "cancel": ("queued", "running", "pausing", "paused"),
-}
-"""The states of a job in which each button helps."""
 
 
 class CampaignsPage(EvalPage):
@@ -72,22 +67,18 @@ class CampaignsPage(EvalPage):
             self.create = gr.Button(self.t("create"), variant="primary", size="md")
 
     def _slot(self) -> dict[str, Any]:
-        """Return the place of one gathering: its card and the buttons that its state allows."""
+        """Return the place of one gathering: its card, and its buttons."""
         with gr.Column(visible=False) as whole:
             slot = {"whole": self.part(whole), "job": self.part(gr.Textbox(visible=False))}
             slot["card"] = self.part(gr.HTML())
-            with gr.Row(elem_classes="mbe-row"):
-                slot |= {
-                    name: self.part(gr.Button(self.t(name), visible=False, size="md")) for name in BUTTONS
-                }
+            slot["actions"] = self.part(JobActions(self.language))
         return slot
 
     def wire(self, blocks: gr.Blocks) -> None:
         self.on(self.create.click, self.creating, self.form.inputs, busy=[self.create])
         self.on(self.timer.tick, self.tick)
         for slot in self.slots:
-            for name in BUTTONS:
-                self.on(slot[name].click, self._changing(name), [slot["job"]])
+            slot["actions"].wire(self, self._changing, [slot["job"]])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if campaign_id := query.get("campaign"):
@@ -125,10 +116,7 @@ class CampaignsPage(EvalPage):
             slot["job"]: job.id if job else "",
             slot["whole"]: gr.update(visible=bool(job)),
             slot["card"]: card,
-            **{
-                slot[name]: gr.update(visible=bool(job and job.state in states))
-                for name, states in BUTTONS.items()
-            },
+            **slot["actions"].show(job),
         }
 
     def results(self, person: Person, campaign_id: str) -> dict[Any, Any]:

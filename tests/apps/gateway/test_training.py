@@ -1,15 +1,18 @@
-"""Starting a training through its route: on which knowledge, and what is refused by name."""
+"""Starting, steering and asking a training through its routes, and what is refused by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from engine.accounts.schemas import Person
 from engine.flows import train_expert
+from engine.jobs.models import Job
 from engine.kit.database import unit_of_work
 from engine.training import service as training
 from engine.training.schemas import Point, Sample
+from tests.engine.flows.test_try_checkpoint import write
 from tests.support import make_person
 
 Gateway = Callable[[Person | None], TestClient]
@@ -215,3 +218,80 @@ def test_a_prompt_at_fault_is_refused_by_name(
 ) -> None:
     answer = gateway(developer).post("/admin/training/prompt", json={**body, "template": "x", **changes})
     assert answer.status_code == 400 and param in answer.json()["error"]["param"]
+
+
+QUESTION = {"messages": [{"role": "user", "content": "Open on Sunday?"}]}
+
+
+def test_a_checkpoint_is_listed_and_answers_its_own_tenant(
+    gateway: Gateway, developer: Person, body: dict[str, object], tmp_path: Path
+) -> None:
+    client = gateway(developer)
+    job_id = client.post("/admin/training/start", json=body).json()["job_id"]
+    path = f"/admin/training/{job_id}/checkpoints"
+    assert client.get(path).json() == []
+    run = train_expert.watch_job(developer, job_id)[0]
+    write(run, 3, tmp_path / "work", eval_loss=1.5)
+    (found,) = client.get(path).json()
+    assert (found["step"], found["eval_loss"], found["best"], found["newest"]) == (3, 1.5, True, True)
+    assert set(found) == {"step", "epoch", "eval_loss", "seconds", "tokens", "size", "newest", "best"}
+    answer = client.post(f"{path}/3/chat", json=QUESTION).json()
+    assert answer["text"] and answer["usage"]["total_tokens"] > 0 and answer["passages"] == []
+    assert (answer["step"], answer["finish_reason"]) == (3, "stop")
+    rival = gateway(make_person("rival@example.com", "developer"))
+    assert rival.get(path).status_code == rival.post(f"{path}/3/chat", json=QUESTION).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "status", "code"),
+    [
+        ("3", {"messages": []}, 400, "gateway.invalid"),
+        ("3", {}, 400, "gateway.invalid"),
+        ("3", {**QUESTION, "model": "x"}, 400, "gateway.invalid"),
+        ("3", {"messages": [{"role": "user", "content": " "}]}, 400, "chat.no_question"),
+        ("3", {"messages": [{"role": "assistant", "content": "Yes."}]}, 400, "chat.no_question"),
+        ("3", {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 400, "chat.bad_message"),
+        ("4", QUESTION, 404, "training.no_checkpoint"),
+        ("-1", QUESTION, 404, "training.no_checkpoint"),
+        ("last", QUESTION, 400, "gateway.invalid"),
+    ],
+)
+def test_what_is_no_question_to_a_checkpoint_is_refused_by_name(
+    gateway: Gateway,
+    developer: Person,
+    body: dict[str, object],
+    step: str,
+    given: object,
+    status: int,
+    code: str,
+) -> None:
+    client = gateway(developer)
+    job_id = client.post("/admin/training/start", json=body).json()["job_id"]
+    answer = client.post(f"/admin/training/{job_id}/checkpoints/{step}/chat", json=given)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_pausing_and_cancelling_state_their_cost(
+    gateway: Gateway, developer: Person, body: dict[str, object]
+) -> None:
+    client = gateway(developer)
+    job_id = client.post("/admin/training/start", json=body).json()["job_id"]
+    with unit_of_work() as uow:
+        row = uow.get(Job, job_id)
+        assert row is not None
+        row.done, row.checkpoint, row.metrics = 30, {"step": 20}, {"seconds": 60.0}
+    cost = {
+        "seconds_spent": 0.0,
+        "spent_of": "cpu",
+        "kept_step": 20,
+        "steps_since": 10,
+        "seconds_since": 20.0,
+    }
+    assert client.get(f"/admin/training/{job_id}/status").json()["cost"] == cost
+    assert client.get(f"/api/jobs/{job_id}").json()["cost"] == cost
+    for root in (f"/admin/training/{job_id}", f"/api/jobs/{job_id}"):
+        paused = client.post(f"{root}/pause").json()
+        assert (paused["state"], paused["cost"]) == ("paused", cost)
+        assert "cost" not in client.post(f"{root}/resume").json()
+    cancelled = client.post(f"/admin/training/{job_id}/cancel").json()
+    assert (cancelled["state"], cancelled["id"], cancelled["cost"]) == ("cancelled", job_id, cost)

@@ -86,7 +86,7 @@ def test_the_expert_reads_what_its_developer_wrote(dana: Person, dataset_id: str
     made(dana, dataset_id)
     (expert,) = publish_expert.mine(dana)
     speaker = Speaker.of(expert)
-    assert speaker.adapter_prefix is None
+    assert speaker.adapter is None
     (asked,) = prompt_for(speaker, [{"role": "user", "content": "Shelf 3?"}]).messages
     assert asked == {"role": "user", "content": "Shelf keeper.\n\n\nShelf 3?"}
 

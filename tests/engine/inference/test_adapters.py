@@ -1,6 +1,8 @@
 """Adapters from the store: only what is a plain LoRA adapter gets as far as a folder."""
 
+import hashlib
 import json
+import os
 import struct
 import threading
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.inference import adapters
 from engine.kit.blobs import blobs
-from engine.kit.errors import BadInput, NotFound
+from engine.kit.errors import BadInput, Conflict, NotFound
 from engine.kit.settings import settings
 
 PREFIX = "adapters/run_1"
@@ -149,3 +151,51 @@ def test_names_are_safe_and_differ_for_different_prefixes(one: str, two: str) ->
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert len(name) <= 64
     assert (name == adapters.adapter_name(two)) == (one.strip("/") == two.strip("/"))
+
+
+def exact(weights: bytes) -> adapters.Exact:
+    config = hashlib.sha256(json.dumps(CONFIG).encode()).hexdigest()
+    return adapters.Exact(prefix=PREFIX, config=config, weights=hashlib.sha256(weights).hexdigest())
+
+
+def test_other_bytes_in_the_same_place_are_another_adapter(home: Path) -> None:
+    first, second = safetensors(TENSOR), safetensors(TENSOR, TENSOR.replace("lora_A", "lora_B"))
+    store(weights=first)
+    folder = adapters.materialise(exact(first))
+    assert folder.parent == (home / "adapters" / "exact").resolve()
+    store(weights=second)
+    other = adapters.materialise(exact(second))
+    assert (folder / "adapter_model.safetensors").read_bytes() == first
+    assert (other / "adapter_model.safetensors").read_bytes() == second
+    names = {adapters.adapter_name(each) for each in (PREFIX, exact(first), exact(second))}
+    assert len(names) == 3 and all(name.startswith("lora-run-1-") for name in names)
+
+
+def test_bytes_that_are_not_those_asked_for_are_refused_and_leave_nothing(home: Path) -> None:
+    wanted = exact(safetensors(TENSOR))
+    store(weights=safetensors(TENSOR, dtype="F16"))
+    with pytest.raises(Conflict):
+        adapters.materialise(wanted)
+    store({**CONFIG, "r": 8})
+    with pytest.raises(Conflict):
+        adapters.materialise(wanted)
+    assert not list((home / "adapters" / "exact").iterdir())
+
+
+def test_exact_adapters_beyond_the_newest_few_are_too_many(home: Path) -> None:
+    assert adapters.surplus() == []
+    weights = [safetensors(*(TENSOR.replace("0", str(n)) for n in range(count))) for count in range(1, 12)]
+    names = []
+    for age, each in enumerate(weights):
+        store(weights=each)
+        folder = adapters.materialise(exact(each))
+        os.utime(folder, (age, age))
+        names.append(folder.name)
+    store()
+    adapters.materialise(PREFIX)
+    assert sorted(adapters.surplus()) == sorted(names[: -adapters.MOST_EXACT])
+    for name in adapters.surplus():
+        adapters.forget(name)
+    assert adapters.surplus() == []
+    assert {path.name for path in (home / "adapters" / "exact").iterdir()} == set(names[3:])
+    adapters.forget("none")

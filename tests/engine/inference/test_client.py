@@ -44,6 +44,7 @@ class StandIn:
             routes=[
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/load_lora_adapter", self.chat, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self.chat, methods=["POST"]),
                 Route("/v1/models", lambda _: JSONResponse({"data": [{"id": "base"}, {"id": "x"}]})),
             ]
         )
@@ -222,6 +223,15 @@ def test_loading_an_adapter_twice_is_no_error(server: StandIn, tmp_path: Any) ->
     server.script = refusal(400, "rank too large")
     with pytest.raises(UpstreamFailed, match="could not load the expert"):
         asyncio.run(client.load_adapter("x", tmp_path))
+
+
+def test_unloading_what_is_not_there_is_no_error(server: StandIn) -> None:
+    client = ModelClient(server.url)
+    server.script = refusal(404, "The lora adapter 'x' cannot be found.")
+    asyncio.run(client.unload_adapter("x"))
+    server.script = refusal(500, "no")
+    with pytest.raises(UpstreamFailed):
+        asyncio.run(client.unload_adapter("x"))
 
 
 def test_a_whole_answer(server: StandIn) -> None:

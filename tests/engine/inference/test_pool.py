@@ -1,18 +1,20 @@
 """The pool on a server that can be restarted, and so forgets its adapters."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.inference.adapters import adapter_name
+from engine.inference import adapters
+from engine.inference.adapters import Adapter, Exact, adapter_name
 from engine.inference.errors import ModelMissing
 from engine.inference.fake import FakeModel
 from engine.inference.pool import ModelPool, open_stream, pool
 from engine.inference.schemas import Delta
-from engine.kit.errors import NotReady
+from engine.kit.errors import NotReady, UpstreamFailed
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
 
@@ -26,6 +28,7 @@ class Restartable(FakeModel):
     def __init__(self) -> None:
         super().__init__()
         self.loads: list[str] = []
+        self.stuck = False
         self.break_after: int | None = None
 
     def restart(self) -> None:
@@ -34,6 +37,11 @@ class Restartable(FakeModel):
     async def load_adapter(self, name: str, folder: Path) -> None:
         self.loads.append(name)
         await super().load_adapter(name, folder)
+
+    async def unload_adapter(self, name: str) -> None:
+        if self.stuck:
+            raise UpstreamFailed("inference.too_slow")
+        await super().unload_adapter(name)
 
     async def stream(self, model: str, messages: Sequence[Message], **params: Any) -> AsyncIterator[Delta]:
         if model not in await self.models():
@@ -122,3 +130,45 @@ def test_settings_choose_the_fake(home: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert asyncio.run(listen()) == "I could not find this in the documents."
     pool.cache_clear()
+
+
+def checkpoint(step: int) -> Exact:
+    return Exact(prefix=f"checkpoints/run_1/step-{step}", config="c", weights=f"w{step}")
+
+
+class InHome:
+    """Stands for fetching: the folder alone, each a second younger than the one before."""
+
+    fetched = 0
+
+    def __call__(self, adapter: Adapter) -> Path:
+        folder = settings().home / "adapters" / "exact" / adapter_name(adapter)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.fetched += 1
+        os.utime(folder, (self.fetched, self.fetched))
+        return folder
+
+
+def test_of_adapters_that_are_tried_only_the_last_few_stay(server: Restartable, home: Path) -> None:
+    tried = ModelPool(server, materialise=InHome())
+    asyncio.run(ModelPool(server, materialise=Path).ensure(PREFIX))
+    names = [asyncio.run(tried.ensure(checkpoint(step))) for step in range(12)]
+    kept = names[-adapters.MOST_EXACT :]
+    assert set(asyncio.run(server.models())) == {"base", adapter_name(PREFIX), *kept}
+    assert {path.name for path in (home / "adapters" / "exact").iterdir()} == set(kept)
+
+    async def again() -> str:
+        return "".join([d.text async for d in tried.open_stream(checkpoint(0), QUESTION)])
+
+    assert asyncio.run(again()) and server.loads.count(names[0]) == 2
+
+
+def test_files_that_a_server_may_still_read_are_not_deleted(server: Restartable, home: Path) -> None:
+    server.stuck = True
+    tried = ModelPool(server, materialise=InHome())
+    for step in range(10):
+        asyncio.run(tried.ensure(checkpoint(step)))
+    assert len(list((home / "adapters" / "exact").iterdir())) == 10
+    server.stuck = False
+    asyncio.run(tried.ensure(checkpoint(10)))
+    assert len(list((home / "adapters" / "exact").iterdir())) == adapters.MOST_EXACT

@@ -1,6 +1,7 @@
 """The real vLLM under its supervisor: one server for all tests here, about a minute to start."""
 
 import asyncio
+import hashlib
 import importlib.util
 import os
 import signal
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from engine.inference import process, state
+from engine.inference.adapters import Exact, adapter_name
 from engine.inference.client import ModelClient
 from engine.inference.errors import PromptTooLong
 from engine.inference.pool import ModelPool
@@ -123,6 +125,31 @@ def test_two_processes_loading_one_adapter_do_not_disturb_each_other(served: Ser
         return await asyncio.gather(*(say(served.pool(), "adapters/right") for _ in range(4)))
 
     assert len(set(asyncio.run(both()))) == 1
+
+
+def test_what_is_written_again_is_answered_anew_and_what_is_too_much_let_go(
+    served: Served, tiny: dict[str, Path]
+) -> None:
+    pool, spoken = served.pool(), {}
+    for part in ("left", "right"):
+        files = {name: tiny[part] / name for name in ("adapter_config.json", "adapter_model.safetensors")}
+        blobs.blobs().upload_folder("checkpoints/run/step-1", tiny[part])
+        config, weights = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values())
+        again = Exact(prefix="checkpoints/run/step-1", config=config, weights=weights)
+        spoken[part] = served_ids(served.url, asyncio.run(pool.ensure(again)))
+    assert spoken == {part: own_ids(tiny, part) for part in spoken}
+    client = ModelClient(served.url)
+    name = adapter_name(again)
+    for _ in range(2):
+        asyncio.run(client.unload_adapter(name))
+    assert name not in asyncio.run(client.models())
+    asyncio.run(say_exactly(pool, again))
+    assert name in asyncio.run(client.models())
+
+
+async def say_exactly(pool: ModelPool, adapter: Exact) -> str:
+    stream = pool.open_stream(adapter, QUESTION, max_tokens=16, temperature=0.0)
+    return "".join([delta.text async for delta in stream])
 
 
 def test_a_reader_who_leaves_stops_the_model(served: Served) -> None:
