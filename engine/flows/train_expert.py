@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
+from engine.datasets.schemas import DatasetView
 from engine.flows import plan_limits
 from engine.flows.estimate_training import require_fit
 from engine.flows.speak import Speaker, prompt_for
@@ -79,17 +80,23 @@ def start(
                 "run_id": run.id,
                 "tenant_id": person.tenant_id,
                 "dataset_id": dataset_id,
-                # Kept for the report: a run outlives its dataset, its bases and the preset's numbers.
-                "preset": preset,
-                "parameters": parameter_count(settings().base_model),
-                "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
-                "bases": [{"id": base.id, "name": base.name} for base in bases],
+                **kept_for_report(preset, dataset, bases),
             },
             queue="training",
             resource="training",
             memory=needs.memory if needs.device else 0,
         )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
+
+
+def kept_for_report(preset: str, dataset: DatasetView, bases: Sequence[BaseView]) -> dict[str, Any]:
+    """Return what a job keeps for the report: a run outlives its dataset, bases and a preset's numbers."""
+    return {
+        "preset": preset,
+        "parameters": parameter_count(settings().base_model),
+        "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
+        "bases": [{"id": base.id, "name": base.name} for base in bases],
+    }
 
 
 def require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list[BaseView]:
@@ -171,7 +178,12 @@ def _ground(path: Path, speaker: Speaker) -> None:
 
 def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:
     """Enter the trained adapter in the market; in the transaction that ends the job."""
-    run = training.finish_run(uow, str(job.params["run_id"]), job.tenant_id, result)
+    enter(uow, job, str(job.params["run_id"]), result)
+
+
+def enter(uow: Session, job: JobView, run_id: str, result: dict[str, Any]) -> None:
+    """Finish a run of a job and enter its adapter in the market."""
+    run = training.finish_run(uow, run_id, job.tenant_id, result)
     market.register(
         uow,
         person_id=job.owner_id,

@@ -61,7 +61,7 @@ class LoraRecipe:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = _number(field.name, getattr(self, field.name), whole=field.type is int)
+            value = checked_number(field.name, getattr(self, field.name), whole=field.type is int)
             object.__setattr__(self, field.name, value)
 
     @classmethod
@@ -172,7 +172,8 @@ class EpochChoice:
         return t(f"training.why_{self.size}_{rows}", language, **facts)
 
 
-def _number(name: str, value: Any, *, whole: bool) -> int | float:
+def checked_number(name: str, value: Any, *, whole: bool) -> int | float:
+    """Return the value of a field. Raises BadInput, naming it and its range, for one outside of it."""
     low, high = RANGES[name]
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if usable and low <= value <= high and not (whole and value != int(value)):
