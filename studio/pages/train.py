@@ -14,6 +14,7 @@ from studio.course import Course
 from studio.frame import JobBox, StudioPage
 from studio.handlers import access, compare, plan
 from studio.handlers import train as handlers
+from studio.search import Asker, Found
 from studio.views import preview as previews
 from studio.views import runs
 from studio.views import train as views
@@ -51,6 +52,7 @@ class TrainPage(StudioPage):
             self.course = self.part(Course(self.language))
             self.samples = self.part(gr.HTML())
         self.beside = self.part(Beside(self.language))
+        self.search = self.part(Found(self.language))
 
     def _build_form(self) -> None:
         fields: dict[str, Any] = {
@@ -94,6 +96,7 @@ class TrainPage(StudioPage):
             self.figures = self.part(gr.HTML())
             self.lengths = self.part(gr.Plot(show_label=False))
             self.examples = self.part(gr.HTML())
+        self.asker = self.part(Asker(self.language))
 
     def wire(self, blocks: gr.Blocks) -> None:
         fields = self.form.fields
@@ -103,6 +106,8 @@ class TrainPage(StudioPage):
         self.on(self.look.click, self.checking, self.form.inputs[1:-1], busy=[self.look])
         self.leads(self.on(self.chooser.go.click, self.comparing, self.chooser.form.inputs))
         self.connect(self.job, self.tick, self.run_id)
+        self.asker.wire(self, self.form)
+        self.search.wire(self)
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if run_id := query.get("run"):
@@ -114,6 +119,8 @@ class TrainPage(StudioPage):
             }
         if run_ids := query.get("compare"):
             return {self.listing: gr.update(visible=False), **self.beside.show(person, run_ids)}
+        if search_id := query.get("search"):
+            return {self.listing: gr.update(visible=False), **self.search.open(person, search_id)}
         choices = handlers.choices(person, self.language)
         ids = [dataset_id for _, dataset_id in choices.datasets]
         asked = query.get("dataset", "")
@@ -143,11 +150,12 @@ class TrainPage(StudioPage):
         }
 
     def proposing(self, dataset_id: str | None, preset: str, request: gr.Request) -> dict[Any, Any]:
-        found = handlers.proposal(person_of(request), dataset_id or "", preset, self.language)
+        person = person_of(request)
+        found = handlers.proposal(person, dataset_id or "", preset, self.language)
         if found is None:
             return {self.words: ""}
         updates = {self.form.fields[name]: gr.update(value=value) for name, value in found.values.items()}
-        return {self.words: found.words, **updates}
+        return {self.words: found.words, **updates, **self.asker.propose(person, dataset_id or "", preset)}
 
     def checking(
         self,
