@@ -1,5 +1,6 @@
 """Asking for a search over rank, learning rate and epochs, and a search as it goes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -59,9 +60,8 @@ class Asker(Group):
         inputs = [*training.inputs, *self.form.inputs]
         page.on(self.ask.click, self.asking, inputs, busy=[self.ask])
         page.leads(page.on(self.start.click, self.starting, inputs, busy=[self.start]))
-        # What was said of other ranges does not hold for these.
         for field in self.form.inputs:
-            page.on(field.input, lambda _value, _request: {self.asked: gr.update(visible=False)}, [field])
+            page.on(field.input, self.forgetting)
 
     def propose(self, person: Person, dataset_id: str, preset: str) -> dict[Any, Any]:
         """Return the updates that fill in where a search for a dataset would look."""
@@ -72,16 +72,18 @@ class Asker(Group):
             **{fields[name]: gr.update(value=value) for name, value in found.items()},
         }
 
-    def asking(self, *given: Any) -> dict[Any, Any]:
-        *values, request = given
+    def forgetting(self) -> dict[Any, Any]:
+        """Hide what was said of other ranges."""
+        return {self.asked: gr.update(visible=False)}
+
+    def asking(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
         try:
             said = handlers.outlook(person_of(request), *self._named(values), self.language)
         except EngineError as error:
             return {**self._refused(error), self.asked: gr.update(visible=False)}
         return {**self._cleared(), self.asked: gr.update(visible=True), self.outlook: said}
 
-    def starting(self, *given: Any) -> dict[Any, Any]:
-        *values, request = given
+    def starting(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
         try:
             search_id = handlers.start(person_of(request), *self._named(values))
         except EngineError as error:
@@ -89,7 +91,7 @@ class Asker(Group):
         address = access.address(self.language, self.page.path, search=search_id)
         return {**self._cleared(), self.page.goto: address}
 
-    def _named(self, values: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _named(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values of the two forms by field: some names are in both."""
         shared = len(self.training.fields)
         return (

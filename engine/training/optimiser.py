@@ -22,10 +22,8 @@ ATTEMPTS = 20
 """How often Optuna is asked for values that no trial has had yet."""
 TRIALS_AT_FIRST = 3
 """So many are spread over the space before any of them is learnt from; searches are short."""
-FINISHED_BEFORE_PRUNING = 3
-"""No trial is given up before so many have been trained to their end."""
-MEASURED_BEFORE_PRUNING = 2
-"""Nor at an epoch that fewer others have reached."""
+OTHERS_BEFORE_PRUNING = 3
+"""No trial is given up at an epoch that fewer others, all trained to their end, have come to."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -73,9 +71,9 @@ def _study(space: SearchSpace, trials: Sequence[Trial], attempt: int = 0) -> opt
     study = optuna.create_study(
         sampler=TPESampler(seed=seed, n_startup_trials=TRIALS_AT_FIRST),
         pruner=MedianPruner(
-            n_startup_trials=FINISHED_BEFORE_PRUNING,
+            n_startup_trials=OTHERS_BEFORE_PRUNING,
             n_warmup_steps=max(1, math.ceil(space.epochs[0] / 3)),
-            n_min_trials=MEASURED_BEFORE_PRUNING,
+            n_min_trials=OTHERS_BEFORE_PRUNING,
         ),
     )
     study.add_trials([_frozen(space, trial) for trial in trials])

@@ -24,6 +24,8 @@ MARKS: dict[str, dict[str, Any]] = {
     "best": {"color": LIGHT.accent, "symbol": "star", "size": 16},
 }
 MOST_COMPARED = 3
+WIDE = 5
+"""Losses whose largest is so many times the smallest are drawn by orders of magnitude."""
 
 
 def _address(language: str, search_id: str) -> str:
@@ -175,9 +177,21 @@ def against(name: str, trials: Sequence[Trial], language: str) -> go.Figure | No
     if name == "rank":
         figure.update_xaxes(type="log", tickvals=values, ticktext=[str(value) for value in values])
     elif name == "learning_rate":
-        figure.update_xaxes(type="log", tickformat=".1e", nticks=5)
+        figure.update_xaxes(**_by_size(values[0], values[-1]))
     figure.update_layout(height=280, showlegend=False, margin={"l": 52, "r": 12, "t": 40, "b": 44})
     return figure
+
+
+def _by_size(low: float, high: float) -> dict[str, Any]:
+    """Return an axis by orders of magnitude, marked at round values: as few kinds of them as give three."""
+    marks: list[float] = []
+    for factors in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        marks = [float(f"{factor}e{power}") for power in range(-9, 9) for factor in factors]
+        marks = [mark for mark in marks if low <= mark <= high]
+        if len(marks) > 2:
+            break
+    marks = marks or [low, high]
+    return {"type": "log", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
 
 
 def _points(trials: Sequence[Trial], places: Sequence[Any], language: str) -> go.Figure | None:
@@ -203,6 +217,9 @@ def _points(trials: Sequence[Trial], places: Sequence[Any], language: str) -> go
                 text=[_hover(trial, language) for _, trial in chosen],
                 hovertemplate="%{text}<extra></extra>",
             )
+    if min(known) > 0 and top / min(known) > WIDE:
+        # What is good would else lie on one line at the bottom.
+        figure.update_yaxes(**_by_size(min(known), top))
     return figure
 
 

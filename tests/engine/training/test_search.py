@@ -172,7 +172,7 @@ ENDED = [trial(n, CHOICE, losses=(4.0, 3.0, 2.0, 1.0)) for n in (1, 2, 3)]
         (ENDED[:2], (9.0,), False),
         ([*ENDED[:2], trial(3, CHOICE, "pruned", (4.0,))], (9.0,), False),
         ([*ENDED[:2], trial(3, CHOICE, "failed", ())], (9.0,), False),
-        ([trial(n, CHOICE, losses=(1.0,)) for n in (1, 2, 3)], (0.9, 9.0), False),
+        ([*ENDED[:2], trial(3, CHOICE, losses=(4.0,))], (4.1, 9.0), False),
     ],
 )
 def test_a_trial_is_given_up_when_it_is_worse_than_half_of_the_others(

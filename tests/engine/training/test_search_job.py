@@ -101,8 +101,7 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
 ) -> None:
     from engine.training import optimiser
 
-    for name in ("FINISHED_BEFORE_PRUNING", "MEASURED_BEFORE_PRUNING"):
-        monkeypatch.setattr(optimiser, name, 1)
+    monkeypatch.setattr(optimiser, "OTHERS_BEFORE_PRUNING", 1)
     whole = killed.begin()
     result = killed.do(killed.Context(whole.id, tmp_path / "whole"), tiny_base, row_files)
     assert "pruned" in {each.ended for each in trials(whole)}
