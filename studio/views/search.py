@@ -24,6 +24,7 @@ MARKS: dict[str, dict[str, Any]] = {
     "best": {"color": LIGHT.accent, "symbol": "star", "size": 16},
 }
 MOST_COMPARED = 3
+MOST_EPOCHS_MARKED = 8
 WIDE = 5
 """Losses whose largest is so many times the smallest are drawn by orders of magnitude."""
 
@@ -178,20 +179,23 @@ def against(name: str, trials: Sequence[Trial], language: str) -> go.Figure | No
         figure.update_xaxes(type="log", tickvals=values, ticktext=[str(value) for value in values])
     elif name == "learning_rate":
         figure.update_xaxes(**_by_size(values[0], values[-1]))
+    elif values[-1] - values[0] <= MOST_EPOCHS_MARKED:
+        figure.update_xaxes(dtick=1)
     figure.update_layout(height=280, showlegend=False, margin={"l": 52, "r": 12, "t": 40, "b": 44})
     return figure
 
 
 def _by_size(low: float, high: float) -> dict[str, Any]:
-    """Return an axis by orders of magnitude, marked at round values: as few kinds of them as give three."""
+    """Return an axis by orders of magnitude, marked at round values or, where few lie on it, at its ends."""
     marks: list[float] = []
-    for factors in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+    for factors in ((1,), (1, 3), (1, 2, 5)):
         marks = [float(f"{factor}e{power}") for power in range(-9, 9) for factor in factors]
         marks = [mark for mark in marks if low <= mark <= high]
-        if len(marks) > 2:
+        if len(marks) > 1:
             break
-    marks = marks or [low, high]
-    return {"type": "log", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
+    else:
+        marks = [low, high]
+    return {"type": "log", "tickvals": marks, "ticktext": [f"{mark:.3g}" for mark in marks]}
 
 
 def _points(trials: Sequence[Trial], places: Sequence[Any], language: str) -> go.Figure | None:
