@@ -59,7 +59,7 @@ class Asker(Group):
         self.page, self.training = page, training
         inputs = [*training.inputs, *self.form.inputs]
         page.on(self.ask.click, self.asking, inputs, busy=[self.ask])
-        page.leads(page.on(self.start.click, self.starting, inputs, busy=[self.start]))
+        page.leads(page.on(self.start.click, self.searching, inputs, busy=[self.start]))
         for field in self.form.inputs:
             page.on(field.input, self.forgetting)
 
@@ -83,7 +83,7 @@ class Asker(Group):
             return {**self._refused(error), self.asked: gr.update(visible=False)}
         return {**self._cleared(), self.asked: gr.update(visible=True), self.outlook: said}
 
-    def starting(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
+    def searching(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
         try:
             search_id = handlers.start(person_of(request), *self._named(values))
         except EngineError as error:

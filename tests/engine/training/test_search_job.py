@@ -119,13 +119,13 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
     assert before and before[-1].ended is None
     # Then paused after every few writes, each time on another machine.
     for machine in range(20):
-        context = killed.Context(search.id, tmp_path / f"machine{machine}", writes=8)
+        context = killed.Context(search.id, tmp_path / f"machine{machine}", writes=12)
         try:
             resumed = killed.do(context, tiny_base, row_files)
             break
         except killed.Stopped:
             continue
-    assert machine >= 2
+    assert machine >= 1
     assert told(search) == told(whole)
     assert resumed["eval_loss"] == result["eval_loss"]
     assert weights(resumed["best_run_id"]) == weights(result["best_run_id"])
