@@ -7,6 +7,7 @@ from engine.kit.messages import t
 
 PAUSES = {
     "training.sft": "checkpoint",
+    "training.search": "checkpoint",
     "training.prompt": "afresh",
     "training.merge": "afresh",
     "market.quality": "again",

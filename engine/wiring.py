@@ -10,6 +10,7 @@ from engine.flows import (
     judge_by_hand,
     prepare_knowledge,
     prove_serving,
+    search_training,
     take_along,
     test_expert,
     train_expert,
@@ -20,7 +21,7 @@ from engine.kit.clock import now
 from engine.kit.database import unit_of_work
 from engine.knowledge import indexes
 from engine.knowledge import tasks as knowledge_tasks
-from engine.training import measuring, packing
+from engine.training import measuring, packing, search_job
 from engine.training import tasks as training_tasks
 
 
@@ -46,6 +47,11 @@ def register_jobs() -> None:
         on_success=train_expert.finish,
     )
     registry.register(take_along.MERGE, packing.make_merge_job(resolve))
+    registry.register(
+        search_training.SEARCH,
+        search_job.make_search_job(search_training.source, resolve, prove_serving.prove, train_expert.asked),
+        on_success=search_training.finish,
+    )
     registry.register(test_expert.TEST, test_expert.run_job, on_success=test_expert.finish)
     registry.register(judge_by_hand.GATHER, judge_by_hand.gather, on_success=judge_by_hand.finish)
 

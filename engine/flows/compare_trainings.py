@@ -116,7 +116,7 @@ def _job(uow: Session, run: RunView) -> JobView | None:
 def _contender(uow: Session, run: RunView, job: JobView | None) -> Contender:
     points = training.points(uow, run.id, run.tenant_id)
     train, held_out = lines(points)
-    result = (job.result if job else None) or {}
+    result = run.result_in(job.result if job else None) or {}
     return Contender(
         run_id=run.id,
         name=run.name,

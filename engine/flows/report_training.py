@@ -141,7 +141,7 @@ def _told(person: Person, job_id: str, language: str) -> Told:
     require(person, "developer")
     with unit_of_work() as uow:
         job = jobs.get(uow, job_id, person.tenant_id)
-        run = training.get_run(uow, job.subject_id or "", person.tenant_id)
+        run = training.get_run(uow, _run_id(job), person.tenant_id)
         expert = next((e for e in market.mine(uow, person.tenant_id) if e.run_id == run.id), None)
         points = training.points(uow, run.id, person.tenant_id)
         made = _record(uow, run, job, expert)
@@ -152,8 +152,18 @@ def _told(person: Person, job_id: str, language: str) -> Told:
         trouble=job.error_text(language) or "",
         points=points,
         choice=_choice(job),
+        trials=(job.result or {}).get("trials"),
         evaluation=_evaluation(expert, language),
     )
+
+
+def _run_id(job: JobView) -> str:
+    """Return the run that a job tells of: its own, or the best of a search. Raises Conflict before that."""
+    if "search_id" not in job.params:
+        return job.subject_id or ""
+    if job.result is None:
+        raise Conflict("report.not_finished")
+    return str(job.result["best_run_id"])
 
 
 def _job(uow: Session, run: RunView) -> JobView | None:
@@ -173,7 +183,8 @@ def _document(name: str, form: str, text: str) -> Document:
 
 
 def _record(uow: Session, run: RunView, job: JobView | None, expert: ExpertView | None) -> RunRecord:
-    result = (job.result if job else None) or {"loss": run.final_loss, "eval_loss": run.final_eval_loss}
+    known = {"loss": run.final_loss, "eval_loss": run.final_eval_loss}
+    result = run.result_in(job.result if job else None) or known
     origin = Provenance.model_validate(result["provenance"]) if result.get("provenance") else None
     data = _dataset(uow, run, job)
     seeds = {"training": run.recipe.get("seed"), "split": data.split_seed}

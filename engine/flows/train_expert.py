@@ -25,7 +25,7 @@ from engine.knowledge.schemas import BaseView
 from engine.market import service as market
 from engine.training import service as training
 from engine.training.recipe import LoraRecipe
-from engine.training.schemas import Point, RunView, Sample
+from engine.training.schemas import Point, RunView, Sample, SearchView
 
 TRAIN = "training.sft"
 MEASURE = "training.prompt"
@@ -86,17 +86,23 @@ def start(
                 "run_id": run.id,
                 "tenant_id": person.tenant_id,
                 "dataset_id": dataset_id,
-                # Kept for the report: a run outlives its dataset, its bases and the preset's numbers.
-                "preset": preset,
-                "parameters": parameter_count(settings().base_model),
-                "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
-                "bases": [{"id": base.id, "name": base.name} for base in bases],
+                **kept_for_report(preset, dataset, bases),
             },
             queue="training",
             resource="training",
             memory=needs.memory if needs.device else 0,
         )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
+
+
+def kept_for_report(preset: str, dataset: DatasetView, bases: Sequence[BaseView]) -> dict[str, Any]:
+    """Return what a job keeps for the report: a run outlives its dataset, bases and a preset's numbers."""
+    return {
+        "preset": preset,
+        "parameters": parameter_count(settings().base_model),
+        "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
+        "bases": [{"id": base.id, "name": base.name} for base in bases],
+    }
 
 
 def require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list[BaseView]:
@@ -150,8 +156,8 @@ def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
     return write_rows(speaker_of(run), run.dataset_id, folder)
 
 
-def speaker_of(run: RunView) -> Speaker:
-    """Return who the run's expert will be, but for its adapter: what it reads."""
+def speaker_of(run: RunView | SearchView) -> Speaker:
+    """Return who the expert of a run or a search will be, but for its adapter: what it reads."""
     return Speaker(
         name=run.name,
         template=str(run.recipe.get("template", "")),
@@ -200,7 +206,12 @@ def ground(path: Path, speaker: Speaker) -> None:
 
 def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:
     """Enter the trained adapter in the market; in the transaction that ends the job."""
-    run = training.finish_run(uow, str(job.params["run_id"]), job.tenant_id, result)
+    enter(uow, job, str(job.params["run_id"]), result)
+
+
+def enter(uow: Session, job: JobView, run_id: str, result: dict[str, Any]) -> None:
+    """Finish a run of a job and enter its adapter in the market."""
+    run = training.finish_run(uow, run_id, job.tenant_id, result)
     market.register(
         uow,
         person_id=job.owner_id,

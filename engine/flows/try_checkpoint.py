@@ -78,7 +78,7 @@ def _look_up(person: Person, run_id: str) -> tuple[RunView, list[Manifest], dict
         run = training.get_run(uow, run_id, person.tenant_id)
         job = jobs.get(uow, run.job_id or "", person.tenant_id)
         epochs = {point.step: point.epoch for point in training.points(uow, run_id, person.tenant_id)}
-    newest = (job.checkpoint or {}).get("step", 0)
+    newest = None if run.search_id else (job.checkpoint or {}).get("step", 0)
     return run, kept.manifests(blobs(), checkpoint_prefix(run.id), newest), epochs
 
 

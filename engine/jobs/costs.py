@@ -27,7 +27,9 @@ class Cost(BaseModel):
     @classmethod
     def of(cls, job: JobView, spent: Spent) -> "Cost":
         """Return the cost of a job as its row stands."""
-        kept = (job.checkpoint or {}).get("step")
+        checkpoint = job.checkpoint or {}
+        # With several trials its row counts those; the step is one of the trial at hand.
+        kept = None if "trial" in checkpoint else checkpoint.get("step")
         since = 0 if kept is None else max(0, job.done - int(kept))
         pace = float(job.metrics.get("seconds") or 0.0) / job.done if job.done else 0.0
         return cls(

@@ -28,14 +28,17 @@ class Kept(BaseModel):
     best: bool
 
 
-def manifests(blobs: BlobStore, prefix: str, newest: int) -> list[Manifest]:
-    """Return the manifests of one training below `prefix`, oldest first; `newest` is its job's checkpoint.
+def manifests(blobs: BlobStore, prefix: str, newest: int | None) -> list[Manifest]:
+    """Return the manifests of one training below `prefix`, oldest first.
 
-    Those of another identity are left out: the base or the knowledge was changed, and it began anew.
+    `newest` is the step of its job's checkpoint; None where the job has several trainings. Those of another
+    identity are left out: the base or the knowledge was changed, and it began anew.
     """
-    found = list(stored(blobs, prefix))
+    found = sorted(stored(blobs, prefix), key=lambda one: one.step)
+    if newest is None and found:
+        newest = found[-1].step
     own = next((manifest.identity for manifest in found if manifest.step == newest), None)
-    return sorted((one for one in found if one.identity == own), key=lambda one: one.step)
+    return [one for one in found if one.identity == own]
 
 
 def listing(found: list[Manifest], epochs: Mapping[int, float]) -> list[Kept]:

@@ -3,16 +3,42 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, text
+from sqlalchemy import ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.kit.database import Base
 
 
+class TrainingSearch(Base):
+    """A search for good values: where it looks, and what all of its trials share."""
+
+    __tablename__ = "training_searches"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    job_id: Mapped[str | None]
+    dataset_id: Mapped[str]
+    dataset_fingerprint: Mapped[str | None]
+    knowledge_base_ids: Mapped[list[str]]
+    questions: Mapped[list[str]]
+    base_model: Mapped[str]
+    space: Mapped[dict[str, Any]]
+    recipe: Mapped[dict[str, Any]]
+    best_run_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
 class TrainingRun(Base):
-    """One fine-tuning: the recipe, the data it saw and what came out."""
+    """One fine-tuning: the recipe, the data it saw and what came out.
+
+    A trial of a search has its number in it, how it ended, and what it gave, as they share one job.
+    """
 
     __tablename__ = "training_runs"
+    __table_args__ = (UniqueConstraint("search_id", "trial"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(index=True)
@@ -30,6 +56,10 @@ class TrainingRun(Base):
     final_eval_loss: Mapped[float | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    search_id: Mapped[str | None] = mapped_column(ForeignKey(TrainingSearch.id, ondelete="CASCADE"))
+    trial: Mapped[int | None]
+    ended: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None]
 
 
 class TrainingPoint(Base):

@@ -73,7 +73,7 @@ class LoraRecipe:
         for field in fields(self):
             if field.name == "method":
                 continue
-            value = _number(field.name, getattr(self, field.name), whole=field.type is int)
+            value = checked_number(field.name, getattr(self, field.name), whole=field.type is int)
             object.__setattr__(self, field.name, value)
         if self.method == "kto" and self.batch_size < 2:
             # Its measure of how far the model has moved pairs each question with another one's answer.
@@ -212,7 +212,8 @@ def check_method(method: object) -> None:
         )
 
 
-def _number(name: str, value: Any, *, whole: bool) -> int | float:
+def checked_number(name: str, value: Any, *, whole: bool) -> int | float:
+    """Return the value of a field. Raises BadInput, naming it and its range, for one outside of it."""
     low, high = RANGES[name]
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if usable and low <= value <= high and not (whole and value != int(value)):

@@ -33,7 +33,7 @@ class Told:
     """Everything that a report tells. `state` and `trouble`, why it failed, are in the reader's words.
 
     `choice` is what the preset went by, None where that was not written down; `evaluation` is None for an
-    expert that was not tested.
+    expert that was not tested. `trials` is how many a search made whose best one this is.
     """
 
     record: RunRecord
@@ -42,6 +42,7 @@ class Told:
     trouble: str = ""
     points: Sequence[Point] = field(default=())
     choice: EpochChoice | None = None
+    trials: int | None = None
     evaluation: Evaluation | None = None
 
 
@@ -161,7 +162,10 @@ def _recipe(told: Told, language: str) -> Section:
     if record.method == "prompt":
         return Section(heading=t("report.prompt", language), tables=[table])
     steps, epochs = record.results.steps, record.recipe.get("epochs")
-    sentences = [epochs_reason(record, told.choice, language)]
+    if told.trials:
+        sentences = [t("report.epochs_searched", language, trials=told.trials)]
+    else:
+        sentences = [epochs_reason(record, told.choice, language)]
     if steps and epochs:
         sentences.append(
             t("report.steps", language, steps=f"{steps:,}", per_epoch=f"{steps // epochs:,}", epochs=epochs)

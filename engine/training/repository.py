@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from engine.training.models import TrainingPoint, TrainingRun, TrainingSample
+from engine.training.models import TrainingPoint, TrainingRun, TrainingSample, TrainingSearch
 from engine.training.schemas import Point, Sample
 
 
@@ -22,8 +22,8 @@ def run(uow: Session, run_id: str, tenant_id: str) -> TrainingRun | None:
 
 
 def runs(uow: Session, tenant_id: str, limit: int) -> Sequence[TrainingRun]:
-    """Return the newest runs of this tenant."""
-    query = select(TrainingRun).where(TrainingRun.tenant_id == tenant_id)
+    """Return the newest runs of this tenant; those of searches stand below their search."""
+    query = select(TrainingRun).where(TrainingRun.tenant_id == tenant_id, TrainingRun.search_id.is_(None))
     return uow.scalars(
         query.order_by(TrainingRun.created_at.desc(), TrainingRun.id.desc()).limit(limit)
     ).all()
@@ -100,3 +100,54 @@ def put_samples(uow: Session, run_id: str, new: Sequence[Sample]) -> None:
             set_={name: statement.excluded[name] for name in ("question", "answer")},
         )
     )
+
+
+def add_search(uow: Session, search: TrainingSearch) -> None:
+    """Insert a search."""
+    uow.add(search)
+    uow.flush()
+
+
+def search(uow: Session, search_id: str, tenant_id: str) -> TrainingSearch | None:
+    """Return a search of this tenant."""
+    query = select(TrainingSearch).where(TrainingSearch.id == search_id)
+    return uow.scalar(query.where(TrainingSearch.tenant_id == tenant_id))
+
+
+def searches(uow: Session, tenant_id: str, limit: int) -> Sequence[TrainingSearch]:
+    """Return the newest searches of this tenant."""
+    query = select(TrainingSearch).where(TrainingSearch.tenant_id == tenant_id)
+    return uow.scalars(
+        query.order_by(TrainingSearch.created_at.desc(), TrainingSearch.id.desc()).limit(limit)
+    ).all()
+
+
+def trials(uow: Session, search_id: str) -> Sequence[TrainingRun]:
+    """Return the runs of a search in their order."""
+    query = select(TrainingRun).where(TrainingRun.search_id == search_id)
+    return uow.scalars(query.order_by(TrainingRun.trial)).all()
+
+
+def held_out(uow: Session, search_id: str) -> list[tuple[str, float, float]]:
+    """Return (run, epoch, held-out loss) of all runs of a search, those of a run in their order."""
+    query = (
+        select(TrainingPoint.run_id, TrainingPoint.epoch, TrainingPoint.eval_loss)
+        .join(TrainingRun, TrainingRun.id == TrainingPoint.run_id)
+        .where(TrainingRun.search_id == search_id, TrainingPoint.eval_loss.is_not(None))
+        .order_by(TrainingPoint.run_id, TrainingPoint.step)
+    )
+    return [(row.run_id, row.epoch, row.eval_loss) for row in uow.execute(query)]
+
+
+def tallies(uow: Session, search_ids: Sequence[str]) -> list[tuple[str, int, float | None]]:
+    """Return (search, trials that have ended, lowest held-out loss of those that are done)."""
+    query = (
+        select(
+            TrainingRun.search_id,
+            func.count(TrainingRun.ended).label("ended"),
+            func.min(TrainingRun.final_eval_loss).filter(TrainingRun.ended == "done").label("lowest"),
+        )
+        .where(TrainingRun.search_id.in_(search_ids))
+        .group_by(TrainingRun.search_id)
+    )
+    return [(row.search_id, row.ended, row.lowest) for row in uow.execute(query)]

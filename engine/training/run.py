@@ -1,5 +1,6 @@
 """One LoRA training with TRL and PEFT: from rows and a base model to an adapter folder."""
 
+import gc
 import json
 import os
 import platform
@@ -126,6 +127,14 @@ def surroundings() -> Surroundings:
         precision="bfloat16" if cuda else "float32",
         threads=torch.get_num_threads(),
     )
+
+
+def release() -> None:
+    """Give back what a training of this process that has ended still holds, before another one begins."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _version(name: str) -> str:

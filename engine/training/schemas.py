@@ -6,6 +6,11 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.kit.messages import t
+
+Ended = Literal["done", "pruned", "failed"]
+"""How a trial of a search ended."""
+
 
 class Point(BaseModel):
     """What was measured at one optimiser step; None where nothing was measured.
@@ -48,7 +53,10 @@ class Sample(BaseModel):
 
 
 class RunView(BaseModel):
-    """A training run as its owner sees it; its state and progress are those of its job."""
+    """A training run as its owner sees it; its state and progress are those of its job.
+
+    A trial of a search shares its job with others, so it has `ended` and a `result` of its own.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -68,6 +76,80 @@ class RunView(BaseModel):
     final_eval_loss: float | None
     created_at: datetime
     finished_at: datetime | None
+    search_id: str | None = None
+    trial: int | None = None
+    ended: Ended | None = None
+    result: dict[str, Any] | None = None
+
+    def result_in(self, given: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return what this run gave; `given` is the result of its job, which trials of a search share."""
+        if self.search_id is None or (given or {}).get("best_run_id") == self.id:
+            return given
+        return self.result
+
+
+class SearchView(BaseModel):
+    """A search for good values as its owner sees it; its state and progress are those of its job.
+
+    `space` is that of SearchSpace, `recipe` holds what all trials share.
+    """
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    tenant_id: str
+    owner_id: str
+    name: str
+    job_id: str | None
+    dataset_id: str
+    dataset_fingerprint: str | None
+    knowledge_base_ids: list[str]
+    questions: list[str]
+    base_model: str
+    space: dict[str, Any]
+    recipe: dict[str, Any]
+    best_run_id: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Trial(BaseModel):
+    """One training of a search. `number` counts from 1; `ended` is None while it is the running one.
+
+    `held_out` has the held-out loss after each epoch, `eval_loss` is the last of them: that of the adapter
+    which the trial would hand out. A failed trial has the reason in `error` ("key" and "facts").
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    number: int
+    rank: int
+    learning_rate: float
+    epochs: int
+    ended: Ended | None = None
+    eval_loss: float | None = None
+    held_out: list[tuple[int, float]] = []
+    seconds: float | None = None
+    error: dict[str, Any] | None = None
+
+    def error_text(self, language: str) -> str:
+        """Return why it failed, nothing when it did not."""
+        if self.error is None:
+            return ""
+        try:
+            return t(self.error["key"], language, **self.error["facts"])
+        except KeyError:
+            return t("search.failed", language)
+
+
+class Tally(BaseModel):
+    """How far a search is: trials that have ended, and the lowest held-out loss of those that are done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ended: int = 0
+    lowest: float | None = None
 
 
 class Spread(BaseModel):

@@ -38,9 +38,37 @@ def create_run(
 ) -> RunView:
     """Write down a run that a job will carry out.
 
-    `questions` are asked while it goes. Raises BadInput for an empty or long name, for knowledge bases or
-    questions that are too many or given twice, for a question that is empty or long, and for a rank above
-    `max_lora_rank`: such an adapter could be trained but not served.
+    `questions` are asked while it goes. Raises as `require_startable` does.
+    """
+    asked = require_startable(name, recipe, knowledge_base_ids, questions)
+    run = TrainingRun(
+        id=new_id("run"),
+        tenant_id=tenant_id,
+        owner_id=person_id,
+        name=name.strip(),
+        dataset_id=dataset_id,
+        knowledge_base_ids=list(knowledge_base_ids),
+        questions=asked,
+        base_model=base_model,
+        recipe=recipe.to_dict(),
+        dataset_fingerprint=dataset_fingerprint,
+        created_at=now(),
+    )
+    repository.add_run(uow, run)
+    return RunView.model_validate(run)
+
+
+def require_startable(
+    name: str,
+    recipe: LoraRecipe | PromptRecipe,
+    knowledge_base_ids: Sequence[str],
+    questions: Sequence[str],
+) -> list[str]:
+    """Return the questions without space around them.
+
+    Raises BadInput for an empty or long name, for knowledge bases or questions that are too many or given
+    twice, for a question that is empty or long, and for a rank above `max_lora_rank`: such an adapter could
+    be trained but not served.
     """
     name = name.strip()
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
@@ -54,21 +82,7 @@ def create_run(
         )
     if len(set(knowledge_base_ids)) < len(knowledge_base_ids):
         raise BadInput("training.base_twice", field="kb_ids")
-    run = TrainingRun(
-        id=new_id("run"),
-        tenant_id=tenant_id,
-        owner_id=person_id,
-        name=name,
-        dataset_id=dataset_id,
-        knowledge_base_ids=list(knowledge_base_ids),
-        questions=_checked(questions),
-        base_model=base_model,
-        recipe=recipe.to_dict(),
-        dataset_fingerprint=dataset_fingerprint,
-        created_at=now(),
-    )
-    repository.add_run(uow, run)
-    return RunView.model_validate(run)
+    return _checked(questions)
 
 
 def attach_job(uow: Session, run_id: str, tenant_id: str, job_id: str) -> RunView:

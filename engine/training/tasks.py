@@ -1,10 +1,10 @@
 """The job that carries out a training run; the only place where training and jobs touch."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,9 @@ from engine.training.checkpoints import CheckpointStore, Identity, base_digest, 
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point, Probe, Provenance, RunView, Sample, Serving, TrainingResult
 from engine.training.statistics import row_statistics
+
+if TYPE_CHECKING:
+    from engine.training.run import Outcome
 
 FLUSH_SECONDS = 1.0
 """Points are written together, at most this often."""
@@ -105,51 +108,66 @@ def make_train_job(
         ctx.report(message="rows")
         paths = source(run.id, run.tenant_id, ctx.workdir / "rows")
         ctx.report(message="base model")
-        base = resolve_base(run.base_model)
-        return _train(ctx, run, paths, base, questions(run), prove).model_dump()
+        material = Material.of(resolve_base(run.base_model), paths)
+        outcome = carry_out(run, material, questions(run), ctx.workdir, JobMonitor(ctx, run.id))
+        if outcome.adapter is None or ctx.stop_requested() == "cancel":
+            ctx.check_stop()
+        result = keep(run, material, outcome)
+        return with_proof(ctx, result, outcome.probes, prove).model_dump()
 
     return train_job
 
 
-def _train(
-    ctx: JobContext,
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What trainings are made of: the folder of the base model and the two files of rows, with digests."""
+
+    base: Path
+    paths: tuple[Path, Path]
+    base_digest: str
+    data_digest: str
+
+    @classmethod
+    def of(cls, base: Path, paths: tuple[Path, Path]) -> "Material":
+        """Return the material, read once for its digests."""
+        return cls(base=base, paths=paths, base_digest=base_digest(base), data_digest=data_digest(*paths))
+
+
+def carry_out(
     run: RunView,
-    paths: tuple[Path, Path],
-    base: Path,
+    material: Material,
     questions: dict[str, list[dict[str, str]]],
-    prove: Proof,
-) -> TrainingResult:
+    workdir: Path,
+    monitor: "JobMonitor",
+) -> "Outcome":
+    """Train a run in `workdir` until it is done or has to stop. Raises what `run.train` raises."""
     # torch is imported in the job's own process, not where the handler is registered.
-    from engine.training.run import surroundings, train
+    from engine.training.run import train
 
     recipe = LoraRecipe.from_dict(run.recipe)
-    identity = Identity(data=data_digest(*paths), recipe=recipe.digest(), base=base_digest(base))
-    store = CheckpointStore(ctx.workdir / "trainer", blobs(), checkpoint_prefix(run.id), identity)
-    monitor = JobMonitor(ctx, run.id)
+    identity = Identity(data=material.data_digest, recipe=recipe.digest(), base=material.base_digest)
     outcome = train(
-        base=base,
+        base=material.base,
         base_name=run.base_model,
-        train_path=paths[0],
-        validation_path=paths[1],
+        train_path=material.paths[0],
+        validation_path=material.paths[1],
         recipe=recipe,
-        workdir=ctx.workdir,
-        store=store,
+        workdir=workdir,
+        store=CheckpointStore(workdir / "trainer", blobs(), checkpoint_prefix(run.id), identity),
         monitor=monitor,
         questions=questions,
     )
     monitor.flush()
-    if outcome.adapter is None or ctx.stop_requested() == "cancel":
-        ctx.check_stop()
+    return outcome
+
+
+def keep(run: RunView, material: Material, outcome: "Outcome") -> TrainingResult:
+    """Store the adapter of a finished training, and return what is known of it."""
+    from engine.training.run import surroundings
+
     assert outcome.adapter is not None, "a stopped training raises in check_stop"
     files = blobs().upload_folder(adapter_prefix(run.id), outcome.adapter)
-    provenance = Provenance(
-        base=identity.base,
-        data=identity.data,
-        files={info.key.rpartition("/")[2]: info.sha256 for info in files},
-        train=row_statistics(paths[0]),
-        held_out=row_statistics(paths[1]) if paths[1].stat().st_size else None,
-        **asdict(surroundings()),
-    )
+    train, held_out = material.paths
     return TrainingResult(
         adapter_prefix=adapter_prefix(run.id),
         steps=outcome.steps,
@@ -157,9 +175,24 @@ def _train(
         eval_loss=outcome.eval_loss,
         seconds=outcome.seconds,
         tokens=outcome.tokens,
-        provenance=provenance,
-        serving=prove(ctx, adapter_prefix(run.id), provenance.precision, outcome.probes),
+        provenance=Provenance(
+            base=material.base_digest,
+            data=material.data_digest,
+            files={info.key.rpartition("/")[2]: info.sha256 for info in files},
+            train=row_statistics(train),
+            held_out=row_statistics(held_out) if held_out.stat().st_size else None,
+            **asdict(surroundings()),
+        ),
     )
+
+
+def with_proof(
+    ctx: JobContext, result: TrainingResult, probes: Sequence[Probe], prove: Proof
+) -> TrainingResult:
+    """Return the result with how what is served compares with what was trained."""
+    assert result.provenance is not None, "`keep` writes it"
+    serving = prove(ctx, result.adapter_prefix, result.provenance.precision, probes)
+    return result.model_copy(update={"serving": serving})
 
 
 class JobMonitor:
@@ -169,8 +202,9 @@ class JobMonitor:
     carries the fencing token, so a worker that comes back late cannot touch what its successor wrote.
     """
 
-    def __init__(self, ctx: JobContext, run_id: str) -> None:
-        self._ctx, self._run_id = ctx, run_id
+    def __init__(self, ctx: JobContext, run_id: str, kept: Mapping[str, Any] | None = None) -> None:
+        """`kept` stands in the job's checkpoint beside the step."""
+        self._ctx, self._run_id, self._kept = ctx, run_id, dict(kept or {})
         self._step = 0
         self._waiting: dict[int, Point] = {}
         self._said: dict[tuple[int, int], Sample] = {}
@@ -180,7 +214,7 @@ class JobMonitor:
         """Cut the curve at the step from which the training continues."""
         self._step = step
         with unit_of_work() as uow:
-            self._ctx.save_checkpoint({"step": step}, uow=uow)
+            self._ctx.save_checkpoint({**self._kept, "step": step}, uow=uow)
             service.restart_curve(uow, self._run_id, step)
 
     def points(self, new: Sequence[Point]) -> None:
@@ -210,7 +244,7 @@ class JobMonitor:
     def flush(self) -> None:
         """Write the waiting points and answers."""
         with unit_of_work() as uow:
-            self._ctx.save_checkpoint({"step": self._step}, uow=uow)
+            self._ctx.save_checkpoint({**self._kept, "step": self._step}, uow=uow)
             service.add_points(uow, self._run_id, list(self._waiting.values()))
             service.add_samples(uow, self._run_id, list(self._said.values()))
         self._waiting, self._said, self._flushed = {}, {}, time.monotonic()

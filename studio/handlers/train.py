@@ -8,14 +8,23 @@ import plotly.graph_objects as go
 
 from engine.accounts.schemas import Person
 from engine.datasets.schemas import DatasetView
-from engine.flows import import_dataset, plan_limits, prepare_knowledge, preview_training, publish_expert
+from engine.flows import (
+    import_dataset,
+    plan_limits,
+    prepare_knowledge,
+    preview_training,
+    publish_expert,
+    search_training,
+)
 from engine.flows import train_expert as flow
 from engine.jobs.schemas import JobView
 from engine.kit.errors import BadInput
 from engine.kit.messages import t
+from engine.market.schemas import ExpertView
+from engine.training.schemas import RunView
 from studio.handlers import bases
 from studio.views import preview as previews
-from studio.views import runs
+from studio.views import runs, search
 from studio.views import train as views
 
 PRESETS = ("quick", "balanced", "thorough")
@@ -69,7 +78,7 @@ def _dataset_words(dataset: DatasetView, language: str) -> str:
 
 def listing(person: Person, language: str) -> str:
     """Return the table of the tenant's runs, or what stands there before the first."""
-    return views.runs(flow.runs(person), language)
+    return views.runs(flow.runs(person), search_training.listing(person), language)
 
 
 def nothing_to_train_with(language: str) -> str:
@@ -170,14 +179,22 @@ def watch(person: Person, run_id: str, language: str) -> Watch:
     run, job, points = flow.watch(person, run_id)
     expert = next((e for e in publish_expert.mine(person) if e.run_id == run_id), None)
     dataset_name = _name_of(person, run.dataset_id, language)
+    head = views.head(run, dataset_name, language) + search.part_of(run, language)
+    finished = job.state == "succeeded" or run.ended is not None
     return Watch(
-        head=views.head(run, dataset_name, language) + bases.ways(person, run.knowledge_base_ids, language),
+        head=head + bases.ways(person, run.knowledge_base_ids, language),
         job=job,
-        curve=views.curve(points, job.state == "succeeded", language) if points else None,
+        curve=views.curve(points, finished, language) if points else None,
         course=runs.course(points, language),
         samples=runs.samples(run, flow.samples(person, run_id), language),
-        result=views.result(run, job, expert, language) if job.state == "succeeded" else "",
+        result=_result(run, job, expert, language),
     )
+
+
+def _result(run: RunView, job: JobView, expert: ExpertView | None, language: str) -> str:
+    if run.search_id is not None and expert is None:
+        return search.trial_result(run, language)
+    return views.result(run, job, expert, language) if job.state == "succeeded" else ""
 
 
 def _name_of(person: Person, dataset_id: str, language: str) -> str:

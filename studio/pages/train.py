@@ -15,6 +15,7 @@ from studio.frame import JobBox, StudioPage
 from studio.handlers import access, compare, plan, prompting
 from studio.handlers import train as handlers
 from studio.prompting import Writer
+from studio.search import Asker, Found
 from studio.talk import Talk
 from studio.views import preview as previews
 from studio.views import runs
@@ -55,6 +56,7 @@ class TrainPage(StudioPage):
             self.samples = self.part(gr.HTML())
             self.talk = self.part(Talk(self, self.run_id))
         self.beside = self.part(Beside(self.language))
+        self.search = self.part(Found(self.language))
 
     def _build_form(self) -> None:
         fields: dict[str, Any] = {
@@ -108,6 +110,7 @@ class TrainPage(StudioPage):
             self.figures = self.part(gr.HTML())
             self.lengths = self.part(gr.Plot(show_label=False))
             self.examples = self.part(gr.HTML())
+        self.asker = self.part(Asker(self.language))
 
     def wire(self, blocks: gr.Blocks) -> None:
         fields = self.form.fields
@@ -123,6 +126,8 @@ class TrainPage(StudioPage):
         self.leads(self.on(self.chooser.go.click, self.comparing, self.chooser.form.inputs))
         self.connect(self.job, self.tick, self.run_id)
         self.talk.wire(self.job)
+        self.asker.wire(self, self.form)
+        self.search.wire(self)
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if run_id := query.get("run"):
@@ -135,6 +140,8 @@ class TrainPage(StudioPage):
             }
         if run_ids := query.get("compare"):
             return {self.listing: gr.update(visible=False), **self.beside.show(person, run_ids)}
+        if search_id := query.get("search"):
+            return {self.listing: gr.update(visible=False), **self.search.open(person, search_id)}
         choices = handlers.choices(person, self.language)
         ids = [dataset_id for _, dataset_id in choices.datasets]
         asked = query.get("dataset", "")
@@ -167,7 +174,8 @@ class TrainPage(StudioPage):
     def proposing(
         self, dataset_id: str | None, method: str | None, preset: str, request: gr.Request
     ) -> dict[Any, Any]:
-        found = handlers.proposal(person_of(request), dataset_id or "", preset, self.language, method or "")
+        person = person_of(request)
+        found = handlers.proposal(person, dataset_id or "", preset, self.language, method or "")
         if found is None:
             return {self.words: ""}
         fields = self.form.fields
@@ -175,7 +183,8 @@ class TrainPage(StudioPage):
         updates[fields["beta"]]["visible"] = found.method != "sft"
         several = len(found.methods) > 1
         updates[fields["method"]] = gr.update(choices=found.methods, value=found.method, visible=several)
-        return {self.words: found.words, **updates}
+        search = self.asker.propose(person, dataset_id or "", preset, found.method)
+        return {self.words: found.words, **updates, **search}
 
     def checking(
         self,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -14,7 +15,8 @@ from engine.kit.messages import t
 from engine.market.schemas import ExpertView
 from engine.training.drawing import curve_words, lines
 from engine.training.prompting import is_prompt
-from engine.training.schemas import Point, RunView, Serving
+from engine.training.schemas import Point, RunView, SearchView, Serving, Tally
+from studio.views.search import rows as search_rows
 
 FILES = "/api/admin/training"
 """The gateway's routes of reports, as the front door serves them."""
@@ -40,26 +42,36 @@ def _address(language: str, run_id: str) -> str:
     return f"/{language}/studio/train?run={run_id}"
 
 
-def runs(found: Sequence[tuple[RunView, JobView | None]], language: str) -> str:
-    """Return the table of runs with how each stands."""
-    if not found:
+def runs(
+    found: Sequence[tuple[RunView, JobView | None]],
+    searches: Sequence[tuple[SearchView, JobView | None, Tally]],
+    language: str,
+) -> str:
+    """Return the table of runs and searches with how each stands, newest first."""
+    if not found and not searches:
         return cards.empty(t("studio.no_runs", language))
     headers = [
         t(f"studio.{key}", language) for key in ("name", "state", "steps", "loss", "eval_loss", "created")
     ]
-    rows: list[list[cards.Cell]] = [
-        [
-            cards.link(_address(language, run.id), run.name),
-            cards.state(job.state_text(language), cards.JOB_TONES[job.state]) if job else None,
-            f"{job.done:,} / {job.total:,}" if job and job.total else "–",
-            _loss(run.final_loss),
-            _loss(run.final_eval_loss),
-            cards.moment(run.created_at, language),
-        ]
+    rows: list[tuple[datetime, list[cards.Cell]]] = [
+        (
+            run.created_at,
+            [
+                cards.link(_address(language, run.id), run.name),
+                cards.state(job.state_text(language), cards.JOB_TONES[job.state]) if job else None,
+                f"{job.done:,} / {job.total:,}" if job and job.total else "–",
+                _loss(run.final_loss),
+                _loss(run.final_eval_loss),
+                cards.moment(run.created_at, language),
+            ],
+        )
         for run, job in found
     ]
-    table = cards.table(headers, rows, t("studio.tab_train", language))
-    return table + (everything(language) if any(run.finished_at for run, _ in found) else "")
+    rows += search_rows(searches, language)
+    rows.sort(key=lambda row: row[0], reverse=True)
+    table = cards.table(headers, [cells for _, cells in rows], t("studio.tab_train", language))
+    some = any(run.finished_at for run, _ in found) or any(one.best_run_id for one, _, _ in searches)
+    return table + (everything(language) if some else "")
 
 
 def _loss(value: float | None) -> str:

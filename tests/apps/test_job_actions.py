@@ -24,6 +24,7 @@ KINDS = (
     "market.quality",
     "training.merge",
     "training.prompt",
+    "training.search",
     "training.sft",
 )
 

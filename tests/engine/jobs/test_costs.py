@@ -28,6 +28,7 @@ def test_what_came_after_the_newest_checkpoint_is_counted_in_steps_and_seconds()
 
 
 def test_a_job_whose_checkpoints_are_no_steps_has_none() -> None:
+    assert cost(done=2, checkpoint={"trial": 3, "step": 40}) == (None, 0, 0.0)
     assert cost(done=30, checkpoint=None) == (None, 0, 0.0)
     assert cost(done=30, checkpoint={"indexed": 20}) == (None, 0, 0.0)
 

@@ -70,6 +70,26 @@ def test_runs_from_before_they_were_watched_keep_what_was_measured(db: str) -> N
     upgrade(plain_url())
 
 
+def test_runs_from_before_there_were_searches_belong_to_none(db: str) -> None:
+    begin_at("0009")
+    with unit_of_work() as uow:
+        uow.execute(
+            text(
+                "insert into training_runs (id, tenant_id, owner_id, name, dataset_id, base_model, recipe,"
+                " created_at) values ('run_1', 't', 'p', 'Shop', 'ds', 'starter', '{}', now())"
+            )
+        )
+    command.upgrade(alembic_config(db), "0010")
+    with unit_of_work() as uow:
+        assert uow.execute(text("select search_id, trial, ended, result from training_runs")).one() == (
+            *(None,) * 4,
+        )
+    command.downgrade(alembic_config(db), "0009")
+    with unit_of_work() as uow:
+        assert uow.execute(text("select id from training_runs")).scalar_one() == "run_1"
+    upgrade(plain_url())
+
+
 def test_migrating_again_changes_nothing(db: str) -> None:
     upgrade(plain_url())
     with unit_of_work() as uow:
