@@ -6,8 +6,6 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.flows import plan_limits, train_expert
-from engine.inference.base_model import parameter_count
-from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.settings import settings
@@ -47,23 +45,5 @@ def start(
             questions=questions,
             dataset_fingerprint=dataset.fingerprint,
         )
-        bases = train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
-        job = jobs.submit(
-            uow,
-            kind=train_expert.MEASURE,
-            person_id=person.id,
-            tenant_id=person.tenant_id,
-            title=run.name,
-            subject_id=run.id,
-            params={
-                "run_id": run.id,
-                "tenant_id": person.tenant_id,
-                "dataset_id": dataset_id,
-                "parameters": parameter_count(settings().base_model),
-                "dataset": dataset.model_dump(include=train_expert.KEPT_OF_DATASET),
-                "bases": [{"id": base.id, "name": base.name} for base in bases],
-            },
-            queue="training",
-            resource="training",
-        )
+        job = train_expert.submit(uow, person, kind=train_expert.MEASURE, made=run, dataset=dataset)
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job

@@ -260,7 +260,8 @@ def _choice(job: JobView) -> EpochChoice | None:
     params = job.params
     if not {"preset", "parameters", "dataset"} <= set(params):
         return None
-    return EpochChoice.of(params["preset"], params["dataset"]["train_rows"], params["parameters"])
+    examples = params.get("examples", params["dataset"]["train_rows"])
+    return EpochChoice.of(params["preset"], examples, params["parameters"])
 
 
 def _evaluation(expert: ExpertView | None, language: str) -> Evaluation | None:

@@ -80,22 +80,13 @@ def start(
             questions=questions,
             dataset_fingerprint=dataset.fingerprint,
         )
-        bases = train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
-        job = jobs.submit(
+        job = train_expert.submit(
             uow,
+            person,
             kind=SEARCH,
-            person_id=person.id,
-            tenant_id=person.tenant_id,
-            title=search.name,
-            subject_id=search.id,
-            params={
-                "search_id": search.id,
-                "tenant_id": person.tenant_id,
-                "dataset_id": dataset_id,
-                **train_expert.kept_for_report(preset, dataset, bases),
-            },
-            queue="training",
-            resource="training",
+            made=search,
+            dataset=dataset,
+            preset=preset,
             memory=needs.memory if needs.device else 0,
         )
         return searches.attach_job(uow, search.id, person.tenant_id, job.id), job

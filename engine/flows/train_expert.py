@@ -74,35 +74,45 @@ def start(
             questions=questions,
             dataset_fingerprint=dataset.fingerprint,
         )
-        bases = require_bases(uow, knowledge_base_ids, person.tenant_id)
-        job = jobs.submit(
-            uow,
-            kind=TRAIN,
-            person_id=person.id,
-            tenant_id=person.tenant_id,
-            title=run.name,
-            subject_id=run.id,
-            params={
-                "run_id": run.id,
-                "tenant_id": person.tenant_id,
-                "dataset_id": dataset_id,
-                **kept_for_report(preset, dataset, bases),
-            },
-            queue="training",
-            resource="training",
-            memory=needs.memory if needs.device else 0,
-        )
+        memory = needs.memory if needs.device else 0
+        job = submit(uow, person, kind=TRAIN, made=run, dataset=dataset, preset=preset, memory=memory)
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
 
 
-def kept_for_report(preset: str, dataset: DatasetView, bases: Sequence[BaseView]) -> dict[str, Any]:
-    """Return what a job keeps for the report: a run outlives its dataset, bases and a preset's numbers."""
-    return {
-        "preset": preset,
-        "parameters": parameter_count(settings().base_model),
-        "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
-        "bases": [{"id": base.id, "name": base.name} for base in bases],
-    }
+def submit(
+    uow: Session,
+    person: Person,
+    *,
+    kind: str,
+    made: RunView | SearchView,
+    dataset: DatasetView,
+    preset: str | None = None,
+    memory: int = 0,
+) -> JobView:
+    """Submit the job of a run or a search. Raises NotFound when one of its knowledge bases is not there."""
+    bases = require_bases(uow, made.knowledge_base_ids, person.tenant_id)
+    return jobs.submit(
+        uow,
+        kind=kind,
+        person_id=person.id,
+        tenant_id=person.tenant_id,
+        title=made.name,
+        subject_id=made.id,
+        params={
+            "search_id" if isinstance(made, SearchView) else "run_id": made.id,
+            "tenant_id": person.tenant_id,
+            "dataset_id": dataset.id,
+            # For the report: a run outlives its dataset, its bases and the numbers of a preset.
+            **({"preset": preset} if preset else {}),
+            "examples": taught(dataset, made.recipe["method"]),
+            "parameters": parameter_count(settings().base_model),
+            "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
+            "bases": [{"id": base.id, "name": base.name} for base in bases],
+        },
+        queue="training",
+        resource="training",
+        memory=memory,
+    )
 
 
 def require_bases(uow: Session, base_ids: Sequence[str], tenant_id: str) -> list[BaseView]:

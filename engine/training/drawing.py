@@ -26,14 +26,18 @@ def curve_words(points: Sequence[Point], finished: bool, language: str) -> str:
     if len(held_out) >= 3:
         best = min(held_out, key=lambda value: value[1])
         if held_out[-1][1] > best[1] * 1.1:
-            return t("training.curve_overfits", language, step=best[0], best=f"{best[1]:#.3g}")
+            return t("training.curve_overfits", language, step=best[0], best=_short(best[1]))
     values = held_out if len(held_out) >= 2 else train
     if len(values) < 2:
         return t("training.curve_begins", language)
     first, last = values[0][1], values[-1][1]
     key = "training.curve_falls" if last < first else "training.curve_flat"
-    words = t(key, language, first=f"{first:#.3g}", last=f"{last:#.3g}", step=values[-1][0])
+    words = t(key, language, first=_short(first), last=_short(last), step=values[-1][0])
     return words if finished else t("training.curve_so_far", language, words=words)
+
+
+def _short(loss: float) -> str:
+    return f"{loss:#.3g}" if loss >= 0.001 else "<0.001"
 
 
 def curve_svg(points: Sequence[Point], language: str) -> str:

@@ -27,17 +27,8 @@ class NewSearch(NewTraining):
 @router.post("/search", status_code=202)
 def start(given: NewSearch, caller: Caller) -> dict[str, object]:
     """Start a search; the best of its trainings becomes an expert."""
-    search, job = flow.start(
-        caller,
-        name=given.name,
-        dataset_id=given.dataset_id,
-        knowledge_base_ids=given.kb_ids,
-        questions=given.questions,
-        method=given.method,
-        preset=given.preset,
-        changes=given.recipe,
-        space={**given.space, **({} if given.trials is None else {"trials": given.trials})},
-    )
+    space = {**given.space, **({} if given.trials is None else {"trials": given.trials})}
+    search, job = flow.start(caller, **given.values(), space=space)
     return {"job_id": job.id, "search": search.model_dump(mode="json"), "job": job.model_dump(mode="json")}
 
 

@@ -38,6 +38,16 @@ class Wanted(BaseModel):
     preset: str = "balanced"
     recipe: dict[str, Any] = Field(default_factory=dict)
 
+    def values(self) -> dict[str, Any]:
+        """Return the values by the names that the flows know them by."""
+        return {
+            "dataset_id": self.dataset_id,
+            "knowledge_base_ids": self.kb_ids,
+            "method": self.method,
+            "preset": self.preset,
+            "changes": self.recipe,
+        }
+
 
 class NewPrompt(BaseModel):
     """An expert without training: the base model with a prompt.
@@ -64,6 +74,10 @@ class NewTraining(Wanted):
     name: str
     questions: list[str] = Field(default_factory=list)
 
+    def values(self) -> dict[str, Any]:
+        """Return the same with these."""
+        return {**super().values(), "name": self.name, "questions": self.questions}
+
 
 class Asked(BaseModel):
     """A conversation with a checkpoint; its last message is the question."""
@@ -76,30 +90,14 @@ class Asked(BaseModel):
 @router.post("/preview")
 def preview(given: Wanted, caller: Caller) -> dict[str, object]:
     """Say what `start` would train with the same values: tokens, what is cut, memory, time."""
-    found = previews.preview(
-        caller,
-        dataset_id=given.dataset_id,
-        knowledge_base_ids=given.kb_ids,
-        method=given.method,
-        preset=given.preset,
-        changes=given.recipe,
-    )
+    found = previews.preview(caller, **given.values())
     return {**asdict(found), "fits": found.estimate.fits}
 
 
 @router.post("/start", status_code=202)
 def start(given: NewTraining, caller: Caller) -> dict[str, object]:
     """Start a LoRA fine-tuning."""
-    run, job = flow.start(
-        caller,
-        name=given.name,
-        dataset_id=given.dataset_id,
-        knowledge_base_ids=given.kb_ids,
-        questions=given.questions,
-        method=given.method,
-        preset=given.preset,
-        changes=given.recipe,
-    )
+    run, job = flow.start(caller, **given.values())
     return {"job_id": job.id, "run": run.model_dump(mode="json"), "job": job.model_dump(mode="json")}
 
 

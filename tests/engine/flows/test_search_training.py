@@ -215,3 +215,16 @@ def test_the_outlook_counts_all_trials(dana: Person, dataset_id: str) -> None:
     assert few.estimate.fits and few.space.epochs == (2, 6)
     assert many.tokens == pytest.approx(10 * few.tokens, rel=0.01)
     assert few.recipe.epochs == 4 and few.estimate.seconds
+
+
+def test_preferences_are_searched_by_the_method_that_was_chosen(dana: Person, dataset_id: str) -> None:
+    pairs = "\n".join(json.dumps({"prompt": f"Q{n}", "chosen": f"A{n}", "rejected": "x"}) for n in range(20))
+    made = import_dataset.import_file(dana, name="Pairs", filename="p.jsonl", source=BytesIO(pairs.encode()))
+    given = {"dataset_id": made.id, "method": "dpo", "preset": "quick"}
+    assert search_training.outlook(dana, **given).recipe.method == "dpo"
+    search, _ = search_training.start(dana, name="Polite", **given)
+    with unit_of_work() as uow:
+        assert searches.begin(uow, search, 1, CHOICES[0]).recipe["method"] == "dpo"
+    with pytest.raises(BadInput) as caught:
+        search_training.start(dana, name="Polite", dataset_id=dataset_id, method="dpo")
+    assert caught.value.field == "method"
