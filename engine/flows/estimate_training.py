@@ -48,6 +48,11 @@ def estimate(recipe: LoraRecipe, tokens: int = 0) -> Estimate:
     )
 
 
+def fitted(recipe: LoraRecipe) -> LoraRecipe:
+    """Return the recipe, or the nearest one that the machines have the memory for, if one does."""
+    return estimate(recipe).fitting or recipe
+
+
 def require_fit(recipe: LoraRecipe) -> Estimate:
     """Return the estimate. Raises BadInput, with what would fit, when there is not enough memory."""
     found = estimate(recipe)

@@ -12,7 +12,7 @@ from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.datasets.schemas import DatasetView
 from engine.flows import plan_limits
-from engine.flows.estimate_training import require_fit
+from engine.flows.estimate_training import fitted, require_fit
 from engine.flows.speak import Speaker, prompt_for
 from engine.inference.base_model import parameter_count
 from engine.jobs import service as jobs
@@ -148,12 +148,13 @@ def proposal(person: Person, dataset_id: str, preset: str, method: str = "sft") 
 def chosen(
     dataset: DatasetView, method: str, preset: str, changes: Mapping[str, Any] | None = None
 ) -> LoraRecipe:
-    """Return the recipe of a preset for a dataset, with some values replaced.
+    """Return the recipe of a preset for a dataset and the machines that there are, with some values replaced.
 
     Raises BadInput, also when the dataset has nothing that the method learns from.
     """
     parameters = parameter_count(settings().base_model)
-    recipe = LoraRecipe.preset(preset, taught(dataset, method), parameters, method).changed(changes or {})
+    usual = LoraRecipe.preset(preset, taught(dataset, method), parameters, method)
+    recipe = fitted(usual).changed(changes or {})
     if recipe.method not in methods(dataset.layout):
         raise BadInput(f"training.{recipe.method}_needs", field="method", name=dataset.name)
     return recipe

@@ -78,6 +78,20 @@ def test_short_limits_show_what_is_lost(dana: Person, dataset_id: str) -> None:
     assert found.cut >= 1
 
 
+def test_a_preset_takes_smaller_batches_where_there_is_less_memory(
+    dana: Person, dataset_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = train_expert.proposal(dana, dataset_id, "quick")
+    needed = estimate_training.estimate(usual).memory
+    total = estimate_training.psutil.virtual_memory().total
+    monkeypatch.setattr(estimate_training, "LARGEST_SHARE", 0.8 * needed / total)
+    small = train_expert.proposal(dana, dataset_id, "quick")
+    assert small.batch_size < usual.batch_size and estimate_training.estimate(small).fits
+    assert small.batch_size * small.accumulation == usual.batch_size * usual.accumulation
+    run, _ = train_expert.start(dana, name="Small", dataset_id=dataset_id, preset="quick")
+    assert run.recipe == small.to_dict()
+
+
 def test_a_training_that_cannot_fit_is_refused_with_what_would(
     dana: Person, dataset_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
