@@ -112,6 +112,8 @@ class Html:
 
 
 Cell = str | int | float | Html | None
+BEGINS_ANEW = frozenset({"market.quality", "training.merge", "training.prompt"})
+"""Jobs that keep nothing over a pause."""
 
 
 def style() -> str:
@@ -288,7 +290,7 @@ def _job_facts(job: JobView, language: str, place: Place | None) -> list[str]:
     if job.state == "queued" and place is not None:
         memory = size(job.memory)
         facts.append(t(f"jobs.waits_{place.reason}", language, number=place.number, memory=memory))
-    if job.state == "paused":
+    if job.state == "paused" and job.kind not in BEGINS_ANEW:
         facts.append(t("cards.paused_keeps", language))
     if job.attempt > 1:
         facts.append(t("cards.attempt", language, attempt=job.attempt))

@@ -34,6 +34,7 @@ class JobActions(Group):
             self.pausing = gr.HTML(visible=False)
         with gr.Column(visible=False) as asking:
             self.asking = asking
+            self.asked = gr.Textbox(visible=False)
             self.cost = gr.HTML()
             with gr.Row(elem_classes="mbe-row"):
                 self.sure = gr.Button(t("costs.sure", language), variant="stop", size="md")
@@ -41,7 +42,7 @@ class JobActions(Group):
 
     @property
     def parts(self) -> list[Any]:
-        return [self.resting, *self.buttons.values(), self.pausing, self.asking, self.cost]
+        return [self.resting, *self.buttons.values(), self.pausing, self.asking, self.asked, self.cost]
 
     def show(self, job: JobView | None) -> dict[Any, Any]:
         """Return the updates that fit a job; while somebody is asked, only the figures change."""
@@ -57,15 +58,23 @@ class JobActions(Group):
         }
 
     def wire(self, page: Page, changing: Callable[[str], Callable[..., Any]], inputs: Sequence[Any]) -> None:
-        """Connect the buttons; `changing` gives the handler that pauses, resumes or cancels."""
+        """Connect the buttons; `changing` gives the handler that pauses, resumes or cancels.
+
+        The first of `inputs` is the job's id. What is cancelled is the job that was asked about: another may
+        have come into its place since.
+        """
         for name in ("pause", "resume"):
             page.on(self.buttons[name].click, changing(name), inputs)
-        page.on(self.buttons["cancel"].click, self._ask)
+        page.on(self.buttons["cancel"].click, self._ask, inputs[:1])
         page.on(self.keep.click, self._rest)
-        page.on(self.sure.click, changing("cancel"), inputs)
+        page.on(self.sure.click, changing("cancel"), [self.asked, *inputs[1:]])
 
-    def _ask(self) -> dict[Any, Any]:
-        return {self.resting: gr.update(visible=False), self.asking: gr.update(visible=True)}
+    def _ask(self, job_id: str) -> dict[Any, Any]:
+        return {
+            self.resting: gr.update(visible=False),
+            self.asking: gr.update(visible=True),
+            self.asked: job_id,
+        }
 
     def _rest(self) -> dict[Any, Any]:
         return {self.resting: gr.update(visible=True), self.asking: gr.update(visible=False)}

@@ -60,7 +60,8 @@ class Asker(Group):
         inputs = [*training.inputs, *self.form.inputs]
         page.on(self.ask.click, self.asking, inputs, busy=[self.ask])
         page.leads(page.on(self.start.click, self.searching, inputs, busy=[self.start]))
-        for field in self.form.inputs:
+        shared = [field for name, field in training.fields.items() if name not in ("name", "questions")]
+        for field in (*self.form.inputs, *shared):
             page.on(field.input, self.forgetting)
 
     def propose(self, person: Person, dataset_id: str, preset: str, method: str) -> dict[Any, Any]:

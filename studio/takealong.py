@@ -81,7 +81,9 @@ class TakeAlong(Group):
         self, request: gr.Request, expert_id: str, repo: str, token: str, what: str, private: bool
     ) -> dict[Any, Any]:
         try:
-            said = handlers.push(person_of(request), expert_id, repo, token, what, private, self.language)
+            said = handlers.push(
+                person_of(request), expert_id, repo, token, what, private is not False, self.language
+            )
         except EngineError as error:
             return self.form.refused(error)
         updates = self.form.cleared(token={"value": ""})

@@ -94,7 +94,7 @@ def compare(person: Person, run_ids: Sequence[str]) -> Comparison:
         found = [_contender(uow, run, job) for run, job in zip(runs, carried, strict=True)]
         settings = _settings([_set(uow, run, job) for run, job in zip(runs, carried, strict=True)])
         said = [training.samples(uow, run.id, person.tenant_id) for run in runs]
-    data = [_data(run, job) for run, job in zip(runs, carried, strict=True)]
+    data = [(*_data(run, job), _measured(run, job)) for run, job in zip(runs, carried, strict=True)]
     verdict, lowest = _verdict(found, data, runs)
     return Comparison(
         runs=found,
@@ -169,6 +169,15 @@ def _data(run: RunView, job: JobView | None) -> tuple[Any, ...]:
     """Return what decides which rows are held out."""
     kept = (job.params.get("dataset") if job else None) or {}
     return run.dataset_fingerprint, kept.get("seed"), kept.get("validation_percent")
+
+
+def _measured(run: RunView, job: JobView | None) -> str:
+    """Return which answers of a row the loss is of, where its rows have several: a prompt with a place for
+    the question is measured by the last one."""
+    origin = ((job.result if job else None) or {}).get("provenance") or {}
+    held_out = origin.get("held_out") or {}
+    several = held_out.get("answers", 0) > held_out.get("rows", 0)
+    return "last" if several and "{question}" in str(run.recipe.get("template", "")) else "all"
 
 
 def _verdict(

@@ -14,6 +14,8 @@ from engine.training.recipe import LoraRecipe
 
 REMEMBERED = 86_400.0
 """Seconds for which a silent machine's devices still count: it may only be starting anew."""
+WEIGHT = 4
+"""Bytes of one where there is no GPU."""
 LARGEST_SHARE = 0.9
 """Part of a machine's memory that a training on its processor may take."""
 
@@ -70,6 +72,16 @@ def require_fit(recipe: LoraRecipe) -> Estimate:
         accumulation=found.fitting.accumulation,
         max_length=found.fitting.max_length,
     )
+
+
+def require_room() -> None:
+    """Raise BadInput when the base model's weights alone do not fit beside a processor."""
+    needed = WEIGHT * parameter_count(settings().base_model)
+    limit = round(LARGEST_SHARE * psutil.virtual_memory().total)
+    if needed > limit:
+        raise BadInput(
+            "training.never_fits", field="template", memory=gigabytes(needed), limit=gigabytes(limit)
+        )
 
 
 def gigabytes(count: int) -> str:

@@ -6,8 +6,10 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.flows import plan_limits, train_expert
+from engine.flows.estimate_training import require_room
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
+from engine.kit.errors import BadInput
 from engine.kit.settings import settings
 from engine.training import service as training
 from engine.training.prompting import PromptRecipe
@@ -31,8 +33,11 @@ def start(
     require(person, "developer")
     recipe = PromptRecipe(template=template)
     with unit_of_work() as uow:
-        plan_limits.require_training(uow, person.tenant_id)
+        plan_limits.require_training(uow, person.tenant_id, device=False)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
+        if not dataset.validation_rows:
+            raise BadInput("training.nothing_held_out", field="dataset_id")
+        require_room()
         run = training.create_run(
             uow,
             person_id=person.id,

@@ -22,6 +22,7 @@ from engine.market.schemas import ExpertView
 from engine.training import registry as registries
 from engine.training import service as training
 from engine.training.card import model_card
+from engine.training.hub import MARK
 from engine.training.layout import as_html, as_markdown
 from engine.training.packing import CONFIG, public_name
 from engine.training.prompting import is_prompt
@@ -93,7 +94,7 @@ def papers(person: Person, run_id: str, language: str, *, merged: bool = False) 
     entry = registries.to_yaml([told.record])
     return [
         Document(name="README.md", media=MEDIA["md"], text=model_card(told, language, merged=merged)),
-        Document(name="registry.yaml", media=MEDIA["yaml"], text=entry),
+        Document(name=MARK, media=MEDIA["yaml"], text=entry),
     ]
 
 
@@ -162,7 +163,7 @@ def _run_id(job: JobView) -> str:
     if "search_id" not in job.params:
         return job.subject_id or ""
     if job.result is None:
-        raise Conflict("report.not_finished")
+        raise Conflict("report.search_not_finished")
     return str(job.result["best_run_id"])
 
 

@@ -86,7 +86,8 @@ class Reproduction:
 
 
 def begins(record: RunRecord, language: str) -> str:
-    """Return in a line what is about to be trained."""
+    """Return in a line what is about to be trained. Raises Conflict for a prompt."""
+    _require_trained(record)
     return t(
         "reproduce.begins",
         language,
@@ -125,8 +126,7 @@ def reproduce(person: Person, record: RunRecord, folder: Path, seen: Seen) -> Re
     Raises NotFound when data or base are gone, Conflict when they are not what they were.
     """
     require(person, "developer")
-    if record.method == "prompt":
-        raise Conflict("reproduce.is_prompt", name=record.title)
+    _require_trained(record)
     recipe = record.lora()
     base = _base(record)
     paths = _rows(person, record, folder / "rows")
@@ -142,6 +142,11 @@ def reproduce(person: Person, record: RunRecord, folder: Path, seen: Seen) -> Re
         largest=_largest(person, record, again.adapter / WEIGHTS, folder / "first.safetensors"),
         same_file=_sha256(again.adapter / WEIGHTS) == digest if digest else None,
     )
+
+
+def _require_trained(record: RunRecord) -> None:
+    if record.method == "prompt":
+        raise Conflict("reproduce.is_prompt", name=record.title)
 
 
 def _base(record: RunRecord) -> Path:

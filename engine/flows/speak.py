@@ -119,7 +119,6 @@ def _passages(speaker: Speaker, messages: Sequence[Message], only: Only) -> list
     return passages
 
 
-@lru_cache(maxsize=4)
 def quotes_for(base_model: str) -> int:
     """Return how many single sentences a model is given; 0 means whole passages.
 
@@ -129,7 +128,13 @@ def quotes_for(base_model: str) -> int:
         return settings().quotes
     if settings().inference in ("remote", "fake"):
         return 0
-    return 3 if parameter_count(base_model) < SMALL else 0
+    return 3 if _small(base_model) else 0
+
+
+@lru_cache(maxsize=4)
+def _small(base_model: str) -> bool:
+    # Of the weights alone: settings may be others for the next who asks.
+    return parameter_count(base_model) < SMALL
 
 
 async def words(

@@ -24,6 +24,7 @@ from engine.knowledge import service as knowledge
 from engine.knowledge.schemas import BaseView
 from engine.market import service as market
 from engine.training import service as training
+from engine.training.prompting import is_prompt
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point, RunView, Sample, SearchView
 
@@ -164,6 +165,12 @@ def data_source(run_id: str, tenant_id: str, folder: Path) -> tuple[Path, Path]:
     """Write the two splits of a run's dataset into `folder`, as the expert will read them when it serves."""
     with unit_of_work() as uow:
         run = training.get_run(uow, run_id, tenant_id)
+    if is_prompt(run.recipe):
+        # Only the held-out rows are read: looking up passages for the others would take hours.
+        with unit_of_work() as uow:
+            train, held_out = datasets.materialise(uow, run.dataset_id, tenant_id, folder)
+        ground(held_out, speaker_of(run))
+        return train, held_out
     return write_rows(speaker_of(run), run.dataset_id, folder)
 
 

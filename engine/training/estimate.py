@@ -114,9 +114,10 @@ def fitting(shape: Shape, recipe: LoraRecipe, limit: int, *, device: bool) -> Lo
     examples.
     """
     while memory(shape, recipe, device=device) > limit:
-        if recipe.batch_size > LEAST_BATCH.get(recipe.method, 1):
+        least = LEAST_BATCH.get(recipe.method, 1)
+        if recipe.batch_size > least:
             smaller = {
-                "batch_size": recipe.batch_size // 2,
+                "batch_size": max(least, recipe.batch_size // 2),
                 "accumulation": min(128, 2 * recipe.accumulation),
             }
             recipe = recipe.changed(smaller)

@@ -51,13 +51,17 @@ def address(repo: str) -> str:
     return f"{settings().hub_endpoint.rstrip('/')}/{repo}"
 
 
+MARK = "registry.yaml"
+"""What only our pushes leave in a repository."""
+
+
 def send(
     folder: Path, repo: str, *, token: str, private: bool, message: str, ours: Sequence[str], seen: Seen
 ) -> None:
     """Make the files of `folder` the newest commit of `repo`, which is made when there is none.
 
-    Files there, not in folders, whose names match `ours` and that are not sent are deleted in the same
-    commit; others stay.
+    Where an earlier push has left its MARK, files there, not in folders, whose names match `ours` and that
+    are not sent are deleted in the same commit; others stay, as does everything in other repositories.
     Nothing of the commit shows before all of it is there. Raises BadInput, Forbidden, Conflict and
     UpstreamFailed, each saying what is in the repository; none holds the token.
     """
@@ -73,6 +77,8 @@ def send(
     sent = {path.name for path in paths}
     there = [sibling.rfilename for sibling in found.siblings or [] if "/" not in sibling.rfilename]
     stale = [name for name in there if name not in sent and any(fnmatch(name, pattern) for pattern in ours)]
+    if MARK not in there:
+        stale = []
     with ExitStack() as open_files:
         with _explained(repo, token, "takealong.hub_broke_off"):
             additions = _upload(api, repo, paths, open_files, seen)

@@ -1,7 +1,8 @@
 """The job that measures a prompt: how well the base model foresees the held-out answers with it."""
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput
 from engine.training import service
 from engine.training.checkpoints import base_digest, data_digest
+from engine.training.examples import examples as examples_of
 from engine.training.examples import load_examples
 from engine.training.prompting import PromptRecipe
 from engine.training.samples import Conversation, Sampler
@@ -49,7 +51,9 @@ def make_measure_job(
         paths = source(run.id, run.tenant_id, ctx.workdir / "rows")
         ctx.report(message="base model")
         base = resolve_base(run.base_model)
-        found = measure(base, paths[1], recipe.max_length, ctx.workdir, questions(run), ctx)
+        # Earlier answers of a row follow questions that such a prompt is not put around.
+        last_only = "{question}" in recipe.template
+        found = measure(base, paths[1], recipe.max_length, ctx.workdir, questions(run), ctx, last_only)
         with unit_of_work() as uow:
             ctx.save_checkpoint({"measured": True}, uow=uow)
             service.add_samples(uow, run.id, found.samples)
@@ -81,17 +85,19 @@ def measure(
     folder: Path,
     questions: Mapping[str, Conversation],
     ctx: JobContext,
+    last_only: bool = False,
 ) -> Measured:
     """Return how well a base model foresees the answers of `rows`, reckoned as a training's held-out loss.
 
-    Nothing is written but below `folder`. Raises BadInput when no row fits into `max_length`.
+    With `last_only`, of each row only its last answer counts. Nothing is written but below `folder`. Raises
+    BadInput when no row fits into `max_length`.
     """
     from datasets import Dataset
 
     from engine.training.run import evaluator
 
     began = time.monotonic()
-    examples = load_examples(rows)
+    examples = list(_last_answers(rows)) if last_only else load_examples(rows)
     if not examples:
         raise BadInput("training.nothing_held_out", field="dataset_id")
 
@@ -111,3 +117,9 @@ def measure(
         tokens=tokens,
         samples=said,
     )
+
+
+def _last_answers(rows: Path) -> Iterator[dict[str, Any]]:
+    with rows.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield from list(examples_of(json.loads(line)))[-1:]

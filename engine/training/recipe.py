@@ -215,7 +215,7 @@ def check_method(method: object) -> None:
 def checked_number(name: str, value: Any, *, whole: bool) -> int | float:
     """Return the value of a field. Raises BadInput, naming it and its range, for one outside of it."""
     low, high = RANGES[name]
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
     if usable and low <= value <= high and not (whole and value != int(value)):
         return int(value) if whole else float(value)
     raise BadInput(

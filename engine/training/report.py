@@ -244,8 +244,8 @@ def _origin(record: RunRecord, language: str) -> Section:
     files = Table(rows=[*facts.rows, *([name, digest] for name, digest in record.adapter.files.items())])
     if not record.versions:
         return Section()
-    repeat = t("report.repeat", language, run=record.run_id)
-    return Section(heading=t("report.origin", language), sentences=[repeat], tables=[files])
+    repeat = [] if record.method == "prompt" else [t("report.repeat", language, run=record.run_id)]
+    return Section(heading=t("report.origin", language), sentences=repeat, tables=[files])
 
 
 def _table(language: str, *facts: tuple[str, str]) -> Table:

@@ -1,6 +1,5 @@
 """Where a search for good values looks, and the trials that it has made."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -124,7 +123,7 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 
 def _trials(value: Any) -> int:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
     if usable and FEWEST_TRIALS <= value <= MOST_TRIALS and value == int(value):
         return int(value)
     raise BadInput(

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
-from engine.kit.errors import EngineError
+from engine.kit.errors import BadInput, EngineError
 from engine.training import searches, service
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Ended, Point, Probe, RunView, SearchView, TrainingResult, Trial
@@ -134,6 +134,9 @@ class Work:
             outcome = carry_out(run, self.material, self.questions(run), self._folder(run.id), monitor)
             if outcome.adapter is None:
                 self._check_stop()
+            if outcome.eval_loss is None and outcome.adapter is not None:
+                # No held-out row fits or has an answer to learn: no trial could be told from another.
+                raise BadInput("search.nothing_measured", field="max_length")
             ended, result = "done", keep(run, self.material, outcome).model_dump()
             blobs().put(_probes_key(run.id), json.dumps([p.model_dump() for p in outcome.probes]).encode())
         except Pruned:
@@ -147,7 +150,7 @@ class Work:
         release()
 
     def _check_stop(self) -> None:
-        """Raise when the job is asked to stop; nothing is kept of a search that is given up for good."""
+        """Raise when the job is asked to stop; of a search that is given up for good the files go."""
         if self.ctx.stop_requested() == "cancel":
             self._drop(self._trials())
         self.ctx.check_stop()

@@ -44,6 +44,6 @@ def make(
         template=template or "",
         dataset_id=dataset_id,
         knowledge_base_ids=base_ids,
-        questions=[line.strip() for line in questions.splitlines() if line.strip()],
+        questions=[line.strip() for line in (questions or "").splitlines() if line.strip()],
     )
     return run.id

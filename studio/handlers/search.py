@@ -100,5 +100,5 @@ def watch(person: Person, search_id: str, language: str) -> Watch:
         verdict=views.verdict(job, trials, expert, language),
         losses=views.losses(trials, language),
         values=[views.against(name, trials, language) for name in Choice._fields],
-        table=views.table(trials, best(trials), language),
+        table=views.table(trials, best(trials), job.state not in ("cancelled", "failed"), language),
     )

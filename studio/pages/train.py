@@ -236,7 +236,7 @@ class TrainPage(StudioPage):
                 base_ids or [],
                 preset,
                 values,
-                questions.splitlines(),
+                (questions or "").splitlines(),
                 method or "sft",
             )
         except EngineError as error:

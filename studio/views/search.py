@@ -252,8 +252,11 @@ def _lay_out(figure: go.Figure, title: str, below: str, language: str) -> None:
     )
 
 
-def table(trials: Sequence[Trial], winner: Trial | None, language: str) -> str:
-    """Return the trials with their values and how they ended, each a link to its own page."""
+def table(trials: Sequence[Trial], winner: Trial | None, goes_on: bool, language: str) -> str:
+    """Return the trials with their values and how they ended, each a link to its own page.
+
+    `goes_on` tells whether the search does, or may: a trial that has not ended is not under way without it.
+    """
     if not trials:
         return ""
     keys = (
@@ -271,7 +274,7 @@ def table(trials: Sequence[Trial], winner: Trial | None, language: str) -> str:
                 f"/{language}/studio/train?run={trial.run_id}",
                 t("search.trial_number", language, number=trial.number),
             ),
-            _state(trial, trial is winner, language),
+            _state(trial, trial is winner, goes_on, language),
             str(trial.rank),
             f"{trial.learning_rate:g}",
             str(trial.epochs),
@@ -295,8 +298,9 @@ def table(trials: Sequence[Trial], winner: Trial | None, language: str) -> str:
     )
 
 
-def _state(trial: Trial, winning: bool, language: str) -> cards.Html:
-    shown = cards.state(t(f"search.ended_{trial.ended or 'running'}", language), TONES[trial.ended])
+def _state(trial: Trial, winning: bool, goes_on: bool, language: str) -> cards.Html:
+    ended = trial.ended or ("running" if goes_on else "broken_off")
+    shown = cards.state(t(f"search.ended_{ended}", language), TONES[trial.ended] if goes_on else "calm")
     return (
         cards.Html(f"{shown.text} · ★ {t('search.ended_best', language)}", shown.sort) if winning else shown
     )

@@ -13,6 +13,7 @@ from engine.jobs.schemas import JobView, Spent
 from engine.kit.database import unit_of_work
 from engine.kit.messages import LANGUAGES, t
 from engine.wiring import register_jobs
+from studio.handlers.access import job_title
 from tests.apps.test_cards import job
 
 SINCE = {"checkpoint": {"step": 20}, "metrics": {"seconds": 60.0}}
@@ -57,6 +58,7 @@ def test_every_kind_of_job_has_words_of_its_own(language: str, monkeypatch: pyte
     monkeypatch.setattr(registry, "_entries", {})
     register_jobs()
     assert set(registry._entries) == set(KINDS)
+    assert all(job_title(job(kind=kind), language) for kind in KINDS)
     cancels = {cancelling(kind=kind, language=language) for kind in KINDS}
     assert len(cancels) == len(KINDS)
     pauses = {kind: costs.pause_words(job(kind=kind), language) for kind in KINDS}
@@ -101,11 +103,13 @@ def test_only_the_second_press_cancels(actions: JobActions) -> None:
         def on(self, event: Any, handler: Any, inputs: Any = ()) -> None:
             wired[event.__self__.value] = [handler, list(inputs)]
 
-    actions.wire(Page(), lambda what: what, ["job"])  # type: ignore[arg-type, return-value]
-    assert wired.pop("Cancel for good") == ["cancel", ["job"]]
-    assert wired.pop("Pause") == ["pause", ["job"]] and wired.pop("Resume") == ["resume", ["job"]]
+    actions.wire(Page(), lambda what: what, ["job", "subject"])  # type: ignore[arg-type, return-value]
+    assert wired.pop("Cancel for good") == ["cancel", [actions.asked, "subject"]]
+    assert wired.pop("Pause") == ["pause", ["job", "subject"]]
+    assert wired.pop("Resume") == ["resume", ["job", "subject"]]
     asks, keeps = wired.pop("Cancel"), wired.pop("Keep going")
-    assert not wired and asks[1] == keeps[1] == []
-    for answer, asking in ((asks[0](), True), (keeps[0](), False)):
+    assert not wired and asks[1] == ["job"] and keeps[1] == []
+    assert asks[0]("job_1")[actions.asked] == "job_1"
+    for answer, asking in ((asks[0]("job_1"), True), (keeps[0](), False)):
         assert answer[actions.asking]["visible"] is asking
         assert answer[actions.resting]["visible"] is not asking

@@ -29,7 +29,20 @@ from engine.training.schemas import RunView
 from tests.support import make_person
 
 TEMPLATE = "Shelf keeper.\n{context}\n{history}\n{question}"
-RESULT = {
+SPREAD = {"least": 1, "median": 1.0, "mean": 1.0, "p95": 1, "most": 1}
+SPLIT = {"rows": 1, "answers": 2, "turns": SPREAD, "prompt": SPREAD, "answer": SPREAD, "languages": {}}
+RESULT: dict[str, Any] = {
+    "provenance": {
+        "base": "b",
+        "data": "d",
+        "files": {},
+        "versions": {"torch": "2"},
+        "device": "cpu",
+        "precision": "float32",
+        "threads": 1,
+        "train": SPLIT,
+        "held_out": SPLIT,
+    },
     "adapter_prefix": "",
     "steps": 0,
     "loss": None,
@@ -95,10 +108,12 @@ def test_it_is_measured_with_rows_as_it_reads_them(dana: Person, dataset_id: str
     run, _ = prompt_expert.start(
         dana, name="Shelves", template=TEMPLATE, dataset_id=dataset_id, questions=["Which?"]
     )
-    for path in train_expert.data_source(run.id, dana.tenant_id, tmp_path):
-        for line in path.read_text("utf-8").splitlines():
-            asked, answer = json.loads(line)["messages"]
-            assert asked["content"].startswith("Shelf keeper.\n\n\nShelf ") and "Row" in answer["content"]
+    train, held_out = train_expert.data_source(run.id, dana.tenant_id, tmp_path)
+    for line in held_out.read_text("utf-8").splitlines():
+        asked, answer = json.loads(line)["messages"]
+        assert asked["content"].startswith("Shelf keeper.\n\n\nShelf ") and "Row" in answer["content"]
+    # The others are not read, so nothing is looked up for them.
+    assert "keeper" not in train.read_text("utf-8")
     assert train_expert.asked(run)["Which?"][0]["content"] == "Shelf keeper.\n\n\nWhich?"
 
 
@@ -142,10 +157,13 @@ def test_versions_are_compared_with_each_other_and_with_trainings(dana: Person, 
     first, _ = made(dana, dataset_id)
     second, _ = made(dana, dataset_id, "Be brief.")
     found = compare_trainings.compare(dana, [first.id, second.id])
-    assert found.comparable and found.verdict == "equal"
+    # One is measured by the last answer of a row, the other by all, and these rows have two.
+    assert not found.comparable and found.verdict == "other_data"
+    third, _ = made(dana, dataset_id, "Be kind.")
+    assert compare_trainings.compare(dana, [second.id, third.id]).verdict == "equal"
     assert [(one.name, one.values) for one in found.settings] == [("template", [TEMPLATE, "Be brief."])]
     trained, _ = train_expert.start(dana, name="Trained", dataset_id=dataset_id)
-    assert compare_trainings.compare(dana, [first.id, trained.id]).verdict == "not_measured"
+    assert compare_trainings.compare(dana, [second.id, trained.id]).verdict == "not_measured"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -156,11 +174,13 @@ def test_its_report_card_and_registry_tell_the_prompt(dana: Person, dataset_id: 
         report_training.report(dana, job.id, "html", language).text,
         report_training.card(dana, job.id, language).text,
     ):
-        assert "Shelf keeper." in text and "PeftModel" not in text
+        assert "Shelf keeper." in text and "PeftModel" not in text and "mbe reproduce" not in text
     record = report_training.record(dana, run.id)
     for form in ("yaml", "json"):
         (again,) = registry.parse(report_training.registry(dana, job.id, form).text)
         assert again == record and again.method == "prompt" and again.recipe["template"] == TEMPLATE
+    with pytest.raises(Conflict, match="prompt"):
+        reproduce_training.begins(record, language)
     with pytest.raises(Conflict, match="prompt"):
         reproduce_training.reproduce(dana, record, Path("unused"), lambda done, total: None)
 

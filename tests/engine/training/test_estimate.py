@@ -72,3 +72,11 @@ def test_what_is_said_to_fit_fits_and_steps_stay_as_large(batch: int, length: in
 @pytest.mark.parametrize("limit", [0, 5 * GB])
 def test_nothing_fits_into_less_than_the_weights(limit: int) -> None:
     assert estimate.fitting(LLAMA_7B, RECIPE, limit, device=True) is None
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 6, 7, 12])
+def test_what_fits_for_single_verdicts_is_never_one_at_a_time(batch_size: int) -> None:
+    recipe = LoraRecipe(method="kto", batch_size=batch_size)
+    least = estimate.memory(LLAMA_7B, recipe.changed({"batch_size": 2}), device=False)
+    found = estimate.fitting(LLAMA_7B, recipe, least, device=False)
+    assert found and found.batch_size == 2

@@ -86,13 +86,23 @@ def test_the_next_push_takes_away_what_is_ours_and_no_longer_there(hub: Hub, fol
     send(folder)
     hub.repos[REPO].files |= {
         "adapter_config.json": b"{}",
+        sending.MARK: b"ours",
         "picture.png": b"mine",
         "adapter_notes/1": b"mine",
     }
     (folder / "config.json").unlink()
     send(folder, ours=("adapter_*", "*.json", "model*.safetensors"))
     names = set(hub.repos[REPO].files)
-    assert names == {".gitattributes", "picture.png", "adapter_notes/1", "README.md", "model.safetensors"}
+    mine = {".gitattributes", "picture.png", "adapter_notes/1", sending.MARK}
+    assert names == {*mine, "README.md", "model.safetensors"}
+
+
+def test_a_model_that_no_push_of_ours_made_stays_whole(hub: Hub, folder: Path) -> None:
+    hub.repos[REPO] = stand_in.Repo(private=True)
+    hub.repos[REPO].files |= {"model-00001.safetensors": b"theirs", "tokenizer.json": b"theirs"}
+    send(folder, ours=("model*.safetensors", "tokenizer*"))
+    assert hub.repos[REPO].files["model-00001.safetensors"] == b"theirs"
+    assert "tokenizer.json" in hub.repos[REPO].files
 
 
 def test_a_private_push_does_not_go_into_a_public_repository(hub: Hub, folder: Path) -> None:

@@ -51,6 +51,16 @@ def test_another_prompt_gives_another_figure_and_answers(
     assert [(sample.step, sample.question) for sample in found.samples] == [(0, "Where?")]
 
 
+def test_of_several_answers_only_the_last_counts_where_that_is_asked(
+    tmp_path: Path, tiny_base: Path, context: FakeContext
+) -> None:
+    turns = [{"role": role, "content": f"{role} {n}"} for n in range(2) for role in ("user", "assistant")]
+    (tmp_path / "two.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    whole = measured(tiny_base, tmp_path / "two.jsonl", context)
+    last = measured(tiny_base, tmp_path / "two.jsonl", context, last_only=True)
+    assert last.tokens < whole.tokens and last.loss != whole.loss
+
+
 def test_it_stops_when_asked(tiny_base: Path, row_files: tuple[Path, Path], context: FakeContext) -> None:
     context.stop, context.stop_after = "cancel", 0
     with pytest.raises(Stopped):
