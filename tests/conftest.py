@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -15,6 +16,9 @@ from engine.kit import blobs, database, migrate
 from engine.kit.settings import settings
 from tests import s3_server
 from tests.support import make_person
+
+if TYPE_CHECKING:
+    from tests.hub import Hub
 
 
 def _url_for(url: str, name: str) -> str:
@@ -58,6 +62,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget_everything()
     yield tmp_path / "home"
     forget_everything()
+
+
+@pytest.fixture
+def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Hub]":
+    """A hub on this machine that the product sends to."""
+    from tests import hub as stand_in
+
+    with stand_in.running() as found:
+        monkeypatch.setenv("MBE_HUB_ENDPOINT", found.address)
+        settings.cache_clear()
+        yield found
 
 
 @pytest.fixture

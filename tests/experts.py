@@ -14,6 +14,7 @@ from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
 from engine.market import service as market
 from engine.market.schemas import ExpertView
+from engine.training import packing
 from engine.training.checkpoints import base_digest
 from tests.engine.training.records import STATISTICS
 
@@ -80,3 +81,14 @@ def trained_expert(person: Person, adapter: Path, base: Path = STARTER) -> Exper
 def sha256(data: bytes) -> str:
     """Return the hash of bytes as packages list it."""
     return hashlib.sha256(data).hexdigest()
+
+
+def as_if_merged(expert: ExpertView) -> dict[str, bytes]:
+    """Store a merged model of small files; returns them."""
+    files = {"config.json": b"{}", "model.safetensors": b"w" * 3_000_000, "tokenizer.json": b"{}"}
+    for name, data in files.items():
+        blobs().put(f"merged/{expert.run_id}/{name}", data)
+    kept = {n: packing.MergedFile(size=len(data), sha256=sha256(data)) for n, data in files.items()}
+    manifest = packing.MergedModel(files=kept).model_dump_json().encode()
+    blobs().put(f"merged/{expert.run_id}/COMPLETE.json", manifest)
+    return files

@@ -15,7 +15,6 @@ from engine.training.prompting import PromptRecipe
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import Point, RunView, Sample, TrainingResult
 
-KIND = "training.sft"
 NAME_LIMIT = 80
 SPEEDS = 200  # newest measurements that tell how fast trainings go
 MOST_BASES = 10

@@ -1,27 +1,15 @@
 """The part of the publish page that an expert is taken along in: its handlers, without a browser."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.accounts.schemas import Person
 from engine.kit.errors import BadInput, Conflict, NotFound
-from engine.kit.settings import settings
 from engine.market.schemas import ExpertView
 from studio.handlers import jobs, take_along
-from tests import hub as stand_in
-from tests.engine.flows.test_take_along import as_if_merged
-from tests.experts import plain_adapter, trained_expert
+from tests.experts import as_if_merged, plain_adapter, trained_expert
 from tests.hub import TOKEN, Hub
-
-
-@pytest.fixture
-def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with stand_in.running() as found:
-        monkeypatch.setenv("MBE_HUB_ENDPOINT", found.address)
-        settings.cache_clear()
-        yield found
 
 
 @pytest.fixture

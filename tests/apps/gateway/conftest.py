@@ -39,6 +39,26 @@ def gateway(db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Pers
     tokens._tokenizer.cache_clear()
 
 
+@pytest.fixture(params=["gateway", "pages"])
+def door(
+    request: pytest.FixtureRequest, gateway: Callable[[Person | None], TestClient]
+) -> Callable[[Person | None], TestClient]:
+    """The gateway, and the part of it that the pages' own origin serves."""
+    if request.param == "gateway":
+        return gateway
+    from apps.web import page_api
+
+    app = page_api()
+
+    def client(person: Person | None) -> TestClient:
+        made = TestClient(app, raise_server_exceptions=False)
+        if person:
+            made.cookies.set(sessions.COOKIE, sessions.issue(person.id))
+        return made
+
+    return client
+
+
 @pytest.fixture
 def developer(db: str) -> Person:
     return make_person("dev@example.com", "developer")

@@ -6,8 +6,6 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from apps.web import page_api
-from engine.accounts import sessions
 from engine.accounts.schemas import Person
 from engine.flows import train_expert
 from engine.jobs.models import Job
@@ -33,22 +31,6 @@ def job_id(gateway: Gateway, developer: Person) -> str:
         row.state, row.result = "succeeded", result
         train_expert.finish(uow, job, result)
     return job.id
-
-
-@pytest.fixture(params=["gateway", "pages"])
-def door(request: pytest.FixtureRequest, gateway: Gateway) -> Gateway:
-    """The gateway, and the part of it that the pages' own origin serves."""
-    if request.param == "gateway":
-        return gateway
-    app = page_api()
-
-    def client(person: Person | None) -> TestClient:
-        made = TestClient(app, raise_server_exceptions=False)
-        if person:
-            made.cookies.set(sessions.COOKIE, sessions.issue(person.id))
-        return made
-
-    return client
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -2,49 +2,20 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.web import page_api
-from engine.accounts import sessions
 from engine.accounts.schemas import Person
-from engine.kit.settings import settings
 from engine.market.schemas import ExpertView
-from tests import hub as stand_in
-from tests.engine.flows.test_take_along import as_if_merged
-from tests.experts import plain_adapter, trained_expert
+from tests.experts import as_if_merged, plain_adapter, trained_expert
 from tests.hub import TOKEN, Hub
 from tests.support import make_person
 
 Gateway = Callable[[Person | None], TestClient]
 PUSH = {"repo": "dana/shop", "token": TOKEN}
-
-
-@pytest.fixture(params=["gateway", "pages"])
-def door(request: pytest.FixtureRequest, gateway: Gateway) -> Gateway:
-    """The gateway, and the part of it that the pages' own origin serves."""
-    if request.param == "gateway":
-        return gateway
-    app = page_api()
-
-    def client(person: Person | None) -> TestClient:
-        made = TestClient(app, raise_server_exceptions=False)
-        if person:
-            made.cookies.set(sessions.COOKIE, sessions.issue(person.id))
-        return made
-
-    return client
-
-
-@pytest.fixture
-def hub(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with stand_in.running() as found:
-        monkeypatch.setenv("MBE_HUB_ENDPOINT", found.address)
-        settings.cache_clear()
-        yield found
 
 
 @pytest.fixture

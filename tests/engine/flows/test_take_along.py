@@ -4,7 +4,7 @@ import io
 import logging
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,7 @@ from engine.kit.errors import BadInput, Conflict, EngineError, Forbidden, NotFou
 from engine.kit.settings import settings
 from engine.market.schemas import ExpertView
 from engine.training import packing, registry
-from tests import hub as stand_in
-from tests.experts import plain_adapter, random_adapter, sha256, trained_expert
+from tests.experts import as_if_merged, plain_adapter, random_adapter, sha256, trained_expert
 from tests.hub import TOKEN, Hub
 from tests.support import make_person, run_queued_jobs
 
@@ -34,27 +33,8 @@ ADAPTER = {packing.CONFIG, packing.WEIGHTS}
 
 
 @pytest.fixture
-def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with stand_in.running() as found:
-        monkeypatch.setenv("MBE_HUB_ENDPOINT", found.address)
-        settings.cache_clear()
-        yield found
-
-
-@pytest.fixture
 def expert(dana: Person, tmp_path: Path) -> ExpertView:
     return trained_expert(dana, plain_adapter(tmp_path / "adapter"))
-
-
-def as_if_merged(expert: ExpertView) -> dict[str, bytes]:
-    """Store a merged model of small files; returns them."""
-    files = {"config.json": b"{}", "model.safetensors": b"w" * 3_000_000, "tokenizer.json": b"{}"}
-    for name, data in files.items():
-        blobs().put(f"merged/{expert.run_id}/{name}", data)
-    kept = {n: packing.MergedFile(size=len(data), sha256=sha256(data)) for n, data in files.items()}
-    manifest = packing.MergedModel(files=kept).model_dump_json().encode()
-    blobs().put(f"merged/{expert.run_id}/COMPLETE.json", manifest)
-    return files
 
 
 @pytest.mark.model
