@@ -187,6 +187,9 @@ class Scribe:
             os.write(self._file, f"{point.model_dump_json()}\n".encode())
         say("save" if new[-1].step % RECIPE.save_steps == 0 else "step")
 
+    def samples(self, new: Sequence[Any]) -> None:
+        """Nothing: no questions are asked."""
+
     def progress(self, done: int, total: int, message: str, metrics: dict[str, Any]) -> None:
         """Nothing."""
 

@@ -189,21 +189,20 @@ def speed(home: Path, rows: int, held_out: int, turns: int) -> Iterator[Row]:
 
 
 def measure(quick: bool) -> list[Row]:
-    """Measure everything in a home folder of its own, removed at the end."""
+    """Measure everything in home folders of its own, removed at the end."""
+    rows, held_out, turns, kills, watched = (
+        (QUICK_ROWS, QUICK_HELD_OUT, QUICK_TURNS, QUICK_KILLS, QUICK_WATCHED_ROWS)
+        if quick
+        else (ROWS, HELD_OUT, TURNS, KILLS, WATCHED_ROWS)
+    )
     with fresh_home() as home:
-        if quick:
-            return [
-                *speed(home, QUICK_ROWS, QUICK_HELD_OUT, QUICK_TURNS),
-                *watching(home, chats()[:QUICK_WATCHED_ROWS], judged=False),
-                *interruptions(home, chats(), QUICK_KILLS),
-                *queueing.rows(quick),
-            ]
-        return [
-            *speed(home, ROWS, HELD_OUT, TURNS),
-            *watching(home, chats()[:WATCHED_ROWS], judged=True),
-            *interruptions(home, chats(), KILLS),
-            *queueing.rows(quick),
+        found = [
+            *speed(home, rows, held_out, turns),
+            *watching(home, chats()[:watched], judged=not quick),
+            *interruptions(home, chats(), kills),
         ]
+    with fresh_home():  # where nobody else's jobs wait
+        return [*found, *queueing.rows(quick)]
 
 
 if __name__ == "__main__":

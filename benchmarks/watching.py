@@ -126,6 +126,7 @@ class Pair:
         from engine.training.callbacks import RunCallback
         from engine.training.checkpoints import CheckpointStore, Identity, base_digest, data_digest
         from engine.training.run import _trainer
+        from engine.training.samples import Sampler
         from engine.training.tasks import checkpoint_prefix
 
         run_id, monitor = self._job(name)
@@ -134,7 +135,8 @@ class Pair:
             data=data_digest(self._rows), recipe=self._recipe.digest(), base=base_digest(STARTER)
         )
         store = CheckpointStore(folder, blobs(), checkpoint_prefix(run_id), identity)
-        callback = RunCallback(self._recipe, store, monitor, evaluates=False)
+        sampler = Sampler({}, self._recipe.epochs)
+        callback = RunCallback(self._recipe, store, monitor, evaluates=False, sampler=sampler)
         trainer = _trainer(STARTER, self._recipe, folder, self._examples, [], callback)
         # Both draw from the same random numbers, so a shuffle would give them different steps.
         trainer.args.train_sampling_strategy = "sequential"
@@ -142,6 +144,7 @@ class Pair:
 
     def _job(self, name: str) -> tuple[str, Any]:
         """Return a new run and what watches it: the row of its job, claimed as a worker claims it."""
+        from engine.flows.train_expert import TRAIN
         from engine.jobs import service as jobs
         from engine.jobs.context import JobContext
         from engine.kit.database import unit_of_work
@@ -158,7 +161,7 @@ class Pair:
                 base_model="starter",
                 recipe=self._recipe,
             )
-            job = jobs.submit(uow, kind=service.KIND, person_id="p", tenant_id=TENANT, title=name, params={})
+            job = jobs.submit(uow, kind=TRAIN, person_id="p", tenant_id=TENANT, title=name, params={})
         with unit_of_work() as uow:
             claim = jobs.claim(uow, job.id)
             assert claim
