@@ -1,7 +1,8 @@
 """Billing's tables, and the database's own guards over the ledger.
 
-The ledger is `billing_transactions` with `billing_entries`. A balance is a sum of entries and is stored
-nowhere. Nothing that was booked is ever changed: a correction is another transaction.
+The ledger is `billing_transactions` with `billing_entries`. A balance is a sum of entries; a wallet's is kept
+beside them as well, moved in the transaction of its entries, so that admitting a call is one guarded
+statement. Nothing that was booked is ever changed: a correction is another transaction.
 """
 
 from datetime import datetime
@@ -58,8 +59,37 @@ class Entry(Base):
     at: Mapped[datetime]
 
 
+class Wallet(Base):
+    """What a tenant can spend: the sums of its wallet's entries and of its open holds.
+
+    The database refuses any change that would leave a hold without its credits.
+    """
+
+    __tablename__ = "billing_wallets"
+    __table_args__ = (
+        CheckConstraint("held_micro >= 0 AND balance_micro >= held_micro", name="covers_holds"),
+    )
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    balance_micro: Mapped[int]
+    held_micro: Mapped[int]
+
+
+class Budget(Base):
+    """The most that may be spent on something inside a tenant, such as all calls with one API key."""
+
+    __tablename__ = "billing_budgets"
+    __table_args__ = (CheckConstraint("held_micro >= 0 AND spent_micro >= 0", name="not_negative"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    limit_micro: Mapped[int]
+    spent_micro: Mapped[int]
+    held_micro: Mapped[int]
+
+
 class Hold(Base):
-    """Credits set aside for one call until it is settled or released."""
+    """Credits set aside for one call until it is settled or released. No entry: nothing has moved yet."""
 
     __tablename__ = "billing_holds"
     __table_args__ = (
@@ -69,8 +99,10 @@ class Hold(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(index=True)
-    transaction_id: Mapped[str] = mapped_column(ForeignKey("billing_transactions.id"), unique=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[str]
     amount_micro: Mapped[int]
+    budget_id: Mapped[str | None] = mapped_column(ForeignKey("billing_budgets.id"))
     subject: Mapped[dict[str, Any]]
     state: Mapped[str]
     expires_at: Mapped[datetime]
@@ -78,28 +110,83 @@ class Hold(Base):
 
 
 class ReceiptRow(Base):
-    """How a hold ended. Exactly one per hold, written with the movement that ended it."""
+    """How a hold ended. Exactly one per hold, written with the movement that ended it, if credits moved."""
 
     __tablename__ = "billing_receipts"
     __table_args__ = (
-        CheckConstraint("charged_micro + returned_micro = held_micro", name="hold_accounted_for"),
+        CheckConstraint(
+            "charged_micro + returned_micro = held_micro + beyond_micro", name="hold_accounted_for"
+        ),
         CheckConstraint("developer_micro + platform_micro = charged_micro", name="charge_split"),
         Index("ix_billing_receipts_newest", "tenant_id", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     hold_id: Mapped[str] = mapped_column(ForeignKey("billing_holds.id"), unique=True)
-    transaction_id: Mapped[str] = mapped_column(ForeignKey("billing_transactions.id"), unique=True)
+    transaction_id: Mapped[str | None] = mapped_column(ForeignKey("billing_transactions.id"), unique=True)
     tenant_id: Mapped[str]
     developer_tenant_id: Mapped[str | None] = mapped_column(index=True)
     held_micro: Mapped[int]
+    beyond_micro: Mapped[int]
     charged_micro: Mapped[int]
     returned_micro: Mapped[int]
     developer_micro: Mapped[int]
     platform_micro: Mapped[int]
+    subject: Mapped[dict[str, Any]]
     usage: Mapped[dict[str, Any]]
+    digest: Mapped[str]
     state: Mapped[str]
     reason: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class RefundRow(Base):
+    """Credits given back on a receipt, in full or in part: the mirror of its movement."""
+
+    __tablename__ = "billing_refunds"
+    __table_args__ = (
+        CheckConstraint("amount_micro > 0", name="gives_something"),
+        CheckConstraint("developer_micro + platform_micro = amount_micro", name="refund_split"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    receipt_id: Mapped[str] = mapped_column(ForeignKey("billing_receipts.id"), index=True)
+    transaction_id: Mapped[str] = mapped_column(ForeignKey("billing_transactions.id"), unique=True)
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    amount_micro: Mapped[int]
+    developer_micro: Mapped[int]
+    platform_micro: Mapped[int]
+    reason: Mapped[str]
+    by_id: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class PriceRow(Base):
+    """One version of the price of a subject, such as a model; it is never changed, the next one replaces it.
+
+    Amounts are micro-credits: per 1,000 tokens in and out, per call, and the least that a call costs.
+    `tiers` is a list of {"from_tokens", "input_micro", "output_micro"} for tenants that used so many tokens
+    of it in the calendar month before the call.
+    """
+
+    __tablename__ = "billing_prices"
+    __table_args__ = (
+        UniqueConstraint("subject", "number"),
+        CheckConstraint(
+            "input_micro >= 0 AND output_micro >= 0 AND call_micro >= 0 AND minimum_micro >= 0",
+            name="not_negative",
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    number: Mapped[int]
+    input_micro: Mapped[int]
+    output_micro: Mapped[int]
+    call_micro: Mapped[int]
+    minimum_micro: Mapped[int]
+    tiers: Mapped[list[dict[str, Any]]]
+    by_id: Mapped[str]
     created_at: Mapped[datetime]
 
 
@@ -115,18 +202,23 @@ CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCAT
 """
 
 
+# All entries of a transaction are written by one statement, and this looks at just those.
 _BALANCED = """
 CREATE OR REPLACE FUNCTION billing_refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE wrong text;
 BEGIN
-    IF (SELECT sum(amount_micro) FROM billing_entries WHERE transaction_id = NEW.transaction_id) <> 0 THEN
+    SELECT transaction_id INTO wrong FROM new_entries
+        GROUP BY transaction_id HAVING sum(amount_micro) <> 0 LIMIT 1;
+    IF wrong IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
-            MESSAGE = 'entries of ' || NEW.transaction_id || ' do not sum to zero';
+            MESSAGE = 'entries of ' || wrong || ' do not sum to zero';
     END IF;
     RETURN NULL;
 END $$;
 DROP TRIGGER IF EXISTS billing_entries_balanced ON billing_entries;
-CREATE CONSTRAINT TRIGGER billing_entries_balanced AFTER INSERT ON billing_entries
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION billing_refuse_unbalanced();
+CREATE TRIGGER billing_entries_balanced AFTER INSERT ON billing_entries
+    REFERENCING NEW TABLE AS new_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse_unbalanced();
 """
 
 # Table -> SQL that guards it. `create_all` runs each after its table; a migration that creates a table
@@ -135,9 +227,11 @@ LEDGER_GUARDS: dict[str, str] = {
     Transaction.__tablename__: _append_only(Transaction.__tablename__),
     Entry.__tablename__: _append_only(Entry.__tablename__) + _BALANCED,
     ReceiptRow.__tablename__: _append_only(ReceiptRow.__tablename__),
+    RefundRow.__tablename__: _append_only(RefundRow.__tablename__),
+    PriceRow.__tablename__: _append_only(PriceRow.__tablename__),
 }
 
-for _model in (Transaction, Entry, ReceiptRow):
+for _model in (Transaction, Entry, ReceiptRow, RefundRow, PriceRow):
     _table = _model.__table__
     assert isinstance(_table, Table)
     event.listen(_table, "after_create", DDL(LEDGER_GUARDS[_table.name]))

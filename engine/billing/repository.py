@@ -1,39 +1,68 @@
-"""The only place with billing's SQL."""
+"""The only place with billing's SQL. Many calls are handled at once: statements take lists."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, func, or_, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, any_, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from engine.billing.models import Account, Entry, Hold, ReceiptRow, Transaction
+from engine.billing.models import (
+    Account,
+    Budget,
+    Entry,
+    Hold,
+    PriceRow,
+    ReceiptRow,
+    RefundRow,
+    Transaction,
+    Wallet,
+)
 from engine.billing.schemas import EntryView, ExpertEarnings
 from engine.kit.clock import now
+from engine.kit.database import insert_rows
 from engine.kit.ids import new_id
 
-
-def account(uow: Session, tenant_id: str, kind: str) -> Account:
-    """Return an account, opened at its first use."""
-    found = select(Account).where(Account.tenant_id == tenant_id, Account.kind == kind)
-    if (known := uow.scalar(found)) is not None:
-        return known
-    row = {"id": new_id("acc"), "tenant_id": tenant_id, "kind": kind, "created_at": now()}
-    uow.execute(insert(Account).values(row).on_conflict_do_nothing())
-    return uow.scalars(found).one()
+AccountKey = tuple[str, str]
+"""A tenant and the kind of its account."""
 
 
-def lock(uow: Session, account: Account) -> None:
-    """Wait for, then keep, the account until the transaction ends; movements into it go on meanwhile.
+class Standing(NamedTuple):
+    """What a wallet has and what of it is held, or what changes in both, in micro-credits."""
 
-    The weaker lock (NO KEY UPDATE) is on purpose: the foreign keys of new entries must not wait for it.
-    """
-    uow.execute(select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
+    balance: int
+    held: int
+
+
+def _among(column: Any, values: Collection[str]) -> ColumnElement[bool]:
+    """One array, however many values: the statement stays the same, and so does its plan."""
+    return column == any_(cast(list(values), ARRAY(Text)))  # type: ignore[no-any-return]
+
+
+def account_ids(uow: Session, wanted: Collection[AccountKey]) -> dict[AccountKey, str]:
+    """Return the ids of accounts, opened at their first use."""
+    tenants, kinds = {tenant for tenant, _ in wanted}, {kind for _, kind in wanted}
+    query = select(Account.tenant_id, Account.kind, Account.id).where(
+        _among(Account.tenant_id, tenants), _among(Account.kind, kinds)
+    )
+
+    def known() -> dict[AccountKey, str]:
+        return {(tenant, kind): account_id for tenant, kind, account_id in uow.execute(query)}
+
+    found = known()
+    if missing := set(wanted) - set(found):
+        rows = [
+            {"id": new_id("acc"), "tenant_id": tenant, "kind": kind, "created_at": now()}
+            for tenant, kind in sorted(missing)
+        ]
+        uow.execute(insert(Account).values(rows).on_conflict_do_nothing())
+        found = known()
+    return found
 
 
 def balance(uow: Session, tenant_id: str, kind: str) -> int:
-    """Return the balance of a tenant's account, 0 for one that was never used."""
+    """Return the sum of an account's entries, 0 for one that was never used."""
     query = (
         select(func.sum(Entry.amount_micro))
         .join(Account, Account.id == Entry.account_id)
@@ -47,38 +76,85 @@ def ledger_sum(uow: Session) -> int:
     return int(uow.scalar(select(func.sum(Entry.amount_micro))) or 0)
 
 
-def transaction_by_key(uow: Session, key: str) -> Transaction | None:
-    """Return the movement that was booked under `key`."""
-    return uow.scalar(select(Transaction).where(Transaction.key == key))
+def wallet(uow: Session, tenant_id: str) -> Standing:
+    """Return a tenant's wallet as it stands."""
+    row = uow.execute(select(Wallet.balance_micro, Wallet.held_micro).where(Wallet.tenant_id == tenant_id))
+    return Standing(*(row.one_or_none() or (0, 0)))
 
 
-def add_transaction(
-    uow: Session, *, tenant_id: str, key: str, digest: str, kind: str, meta: dict[str, Any], at: datetime
-) -> Transaction:
-    """Write the head of a movement; its entries follow in the same unit of work."""
-    row = Transaction(
-        id=new_id("txn"), tenant_id=tenant_id, key=key, digest=digest, kind=kind, meta=meta, at=at
+def lock_wallets(uow: Session, tenants: Collection[str]) -> dict[str, Standing]:
+    """Return wallets, opened at their first use, and keep others from moving them until the end."""
+    query = (
+        select(Wallet.tenant_id, Wallet.balance_micro, Wallet.held_micro)
+        .where(_among(Wallet.tenant_id, tenants))
+        .order_by(Wallet.tenant_id)
+        .with_for_update(key_share=True)
     )
+
+    def locked() -> dict[str, Standing]:
+        return {tenant: Standing(balance, held) for tenant, balance, held in uow.execute(query)}
+
+    found = locked()
+    if missing := set(tenants) - set(found):
+        rows = [{"tenant_id": tenant, "balance_micro": 0, "held_micro": 0} for tenant in sorted(missing)]
+        uow.execute(insert(Wallet).values(rows).on_conflict_do_nothing())
+        found = locked()
+    return found
+
+
+_MOVE_WALLETS = text(
+    "UPDATE billing_wallets w SET balance_micro = w.balance_micro + d.balance,"
+    " held_micro = w.held_micro + d.held"
+    " FROM unnest(CAST(:tenants AS text[]), CAST(:balances AS bigint[]), CAST(:held AS bigint[]))"
+    " AS d(tenant, balance, held) WHERE w.tenant_id = d.tenant"
+    " AND w.balance_micro + d.balance >= w.held_micro + d.held"
+)
+
+
+def move_wallets(uow: Session, changes: Mapping[str, Standing]) -> int:
+    """Add to locked wallets; one that would not cover its holds is left alone. Return how many moved."""
+    given = {tenant: change for tenant, change in changes.items() if change != Standing(0, 0)}
+    if not given:
+        return len(changes)
+    moved = uow.execute(
+        _MOVE_WALLETS,
+        {
+            "tenants": list(given),
+            "balances": [change.balance for change in given.values()],
+            "held": [change.held for change in given.values()],
+        },
+    )
+    return int(moved.rowcount) + len(changes) - len(given)  # type: ignore[attr-defined]
+
+
+def budget(uow: Session, budget_id: str) -> Budget | None:
+    """Return a budget."""
+    return uow.get(Budget, budget_id, populate_existing=True)
+
+
+def lock_budgets(uow: Session, ids: Collection[str]) -> dict[str, Budget]:
+    """Return budgets by id, locked until the end."""
+    if not ids:
+        return {}
+    query = select(Budget).where(_among(Budget.id, ids)).order_by(Budget.id).with_for_update(key_share=True)
+    return {row.id: row for row in uow.scalars(query.execution_options(populate_existing=True))}
+
+
+def add_budget(uow: Session, row: Budget) -> None:
+    """Write a budget."""
     uow.add(row)
     uow.flush()
-    return row
 
 
-def add_entries(uow: Session, movement: Transaction, legs: Sequence[tuple[Account, int]]) -> None:
-    """Write a movement's (account, amount) legs, leaving out those that move nothing."""
-    uow.add_all(
-        Entry(
-            id=new_id("ent"),
-            transaction_id=movement.id,
-            account_id=account.id,
-            tenant_id=account.tenant_id,
-            amount_micro=amount,
-            at=movement.at,
-        )
-        for account, amount in legs
-        if amount
-    )
-    uow.flush()
+def transactions(uow: Session, keys: Collection[str]) -> dict[str, Transaction]:
+    """Return the movements that were booked under these keys."""
+    return {row.key: row for row in uow.scalars(select(Transaction).where(_among(Transaction.key, keys)))}
+
+
+def add_movements(uow: Session, heads: Sequence[dict[str, Any]], entries: Sequence[dict[str, Any]]) -> None:
+    """Write movements with all their entries."""
+    insert_rows(uow, Transaction, heads)
+    insert_rows(uow, Entry, entries)
 
 
 def entries(
@@ -117,21 +193,20 @@ def entries(
     ]
 
 
-def add_hold(uow: Session, row: Hold) -> None:
-    """Write a hold."""
-    uow.add(row)
-    uow.flush()
+def add_holds(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write holds."""
+    insert_rows(uow, Hold, rows)
 
 
-def hold_of_transaction(uow: Session, transaction_id: str) -> Hold:
-    """Return the hold that a movement made."""
-    return uow.scalars(select(Hold).where(Hold.transaction_id == transaction_id)).one()
+def holds_by_key(uow: Session, keys: Collection[str]) -> dict[str, Hold]:
+    """Return holds by their idempotency keys."""
+    return {row.key: row for row in uow.scalars(select(Hold).where(_among(Hold.key, keys)))}
 
 
-def lock_hold(uow: Session, hold_id: str) -> Hold | None:
-    """Return the hold as it stands, locked: only one of settle, release and sweep ends it."""
-    query = select(Hold).where(Hold.id == hold_id).with_for_update()
-    return uow.scalar(query.execution_options(populate_existing=True))
+def lock_holds(uow: Session, ids: Collection[str]) -> dict[str, Hold]:
+    """Return holds as they stand, locked: only one of settle, release and sweep ends each."""
+    query = select(Hold).where(_among(Hold.id, ids)).order_by(Hold.id).with_for_update(key_share=True)
+    return {row.id: row for row in uow.scalars(query.execution_options(populate_existing=True))}
 
 
 def lock_expired_holds(uow: Session, at: datetime, limit: int) -> list[Hold]:
@@ -141,26 +216,47 @@ def lock_expired_holds(uow: Session, at: datetime, limit: int) -> list[Hold]:
         .where(Hold.state == "open", Hold.expires_at <= at)
         .order_by(Hold.expires_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     return list(uow.scalars(query.execution_options(populate_existing=True)))
 
 
-def add_receipt(uow: Session, row: ReceiptRow) -> None:
-    """Write a receipt and the end of its hold."""
-    uow.add(row)
-    uow.flush()
+_END_HOLDS = text(
+    "UPDATE billing_holds h SET state = e.state"
+    " FROM unnest(CAST(:ids AS text[]), CAST(:states AS text[])) AS e(id, state) WHERE h.id = e.id"
+)
 
 
-def receipt_of_hold(uow: Session, hold_id: str) -> ReceiptRow:
-    """Return the receipt of a hold that has ended."""
-    return uow.scalars(select(ReceiptRow).where(ReceiptRow.hold_id == hold_id)).one()
+def end_holds(uow: Session, states: Mapping[str, str]) -> None:
+    """Write how locked holds ended."""
+    if states:
+        uow.execute(_END_HOLDS, {"ids": list(states), "states": list(states.values())})
 
 
-def receipt(uow: Session, receipt_or_hold_id: str, tenant_id: str) -> ReceiptRow | None:
-    """Return a tenant's receipt by its own id or its hold's."""
+def extend_holds(uow: Session, ids: Collection[str], until: datetime) -> None:
+    """Let open holds expire later."""
+    uow.execute(
+        text("UPDATE billing_holds SET expires_at = :until WHERE state = 'open' AND id = ANY(:ids)"),
+        {"until": until, "ids": list(ids)},
+    )
+
+
+def add_receipts(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write receipts."""
+    insert_rows(uow, ReceiptRow, rows)
+
+
+def receipts_of_holds(uow: Session, hold_ids: Collection[str]) -> dict[str, ReceiptRow]:
+    """Return the receipts of holds that have ended, by hold."""
+    rows = uow.scalars(select(ReceiptRow).where(_among(ReceiptRow.hold_id, hold_ids)))
+    return {row.hold_id: row for row in rows}
+
+
+def receipt(uow: Session, receipt_or_hold_id: str, tenant_id: str | None = None) -> ReceiptRow | None:
+    """Return a receipt by its own id or its hold's; only one of `tenant_id` where that is given."""
     either = or_(ReceiptRow.id == receipt_or_hold_id, ReceiptRow.hold_id == receipt_or_hold_id)
-    return uow.scalar(select(ReceiptRow).where(either, ReceiptRow.tenant_id == tenant_id))
+    query = select(ReceiptRow).where(either)
+    return uow.scalar(query if tenant_id is None else query.where(ReceiptRow.tenant_id == tenant_id))
 
 
 def receipts(uow: Session, tenant_id: str, limit: int) -> list[ReceiptRow]:
@@ -170,18 +266,60 @@ def receipts(uow: Session, tenant_id: str, limit: int) -> list[ReceiptRow]:
     return list(uow.scalars(query))
 
 
+def add_refund(uow: Session, row: RefundRow) -> None:
+    """Write a refund."""
+    uow.add(row)
+    uow.flush()
+
+
+def refunds(uow: Session, receipt_ids: Collection[str]) -> list[RefundRow]:
+    """Return the refunds on receipts, oldest first."""
+    found = select(RefundRow).where(_among(RefundRow.receipt_id, receipt_ids))
+    return list(uow.scalars(found.order_by(RefundRow.created_at, RefundRow.id)))
+
+
 def earnings_by_expert(uow: Session, developer_tenant_id: str) -> list[ExpertEarnings]:
-    """Return what each expert earned, the best earner first."""
+    """Return what each expert earned, refunds taken off, the best earner first."""
 
     def tokens(name: str) -> Any:
         return func.coalesce(ReceiptRow.usage[name].as_string().cast(BigInteger), 0)
 
+    refunded = (
+        select(RefundRow.receipt_id, func.sum(RefundRow.developer_micro).label("micro"))
+        .group_by(RefundRow.receipt_id)
+        .subquery()
+    )
     name = func.coalesce(ReceiptRow.usage["model"].as_string(), "")
-    earned = func.sum(ReceiptRow.developer_micro)
+    earned = func.sum(ReceiptRow.developer_micro - func.coalesce(refunded.c.micro, 0))
     query = (
         select(name, func.count(), func.sum(tokens("input_tokens") + tokens("output_tokens")), earned)
+        .outerjoin(refunded, refunded.c.receipt_id == ReceiptRow.id)
         .where(ReceiptRow.developer_tenant_id == developer_tenant_id, ReceiptRow.state == "settled")
         .group_by(name)
         .order_by(earned.desc(), name)
     )
     return [ExpertEarnings(row[0], int(row[1]), int(row[2]), int(row[3])) for row in uow.execute(query)]
+
+
+def current_prices(uow: Session, subjects: Collection[str]) -> dict[str, PriceRow]:
+    """Return the newest price of each subject that has one."""
+    query = (
+        select(PriceRow)
+        .where(_among(PriceRow.subject, subjects))
+        .distinct(PriceRow.subject)
+        .order_by(PriceRow.subject, PriceRow.number.desc())
+    )
+    return {row.subject: row for row in uow.scalars(query)}
+
+
+def prices(uow: Session, subject: str) -> list[PriceRow]:
+    """Return every version of a price, newest first."""
+    return list(
+        uow.scalars(select(PriceRow).where(PriceRow.subject == subject).order_by(PriceRow.number.desc()))
+    )
+
+
+def add_price(uow: Session, row: PriceRow) -> None:
+    """Write a version of a price."""
+    uow.add(row)
+    uow.flush()

@@ -1,9 +1,13 @@
 """Values that cross billing's door. All amounts are integer micro-credits (1 credit = 1,000,000)."""
 
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _View(BaseModel):
@@ -13,8 +17,8 @@ class _View(BaseModel):
 class EntryView(_View):
     """One leg of a movement as a tenant sees it.
 
-    `account` is "wallet", "held" or "earnings"; `kind` is what moved it: "top_up", "hold", "settle" or
-    "release"; `meta` is what the movement was for.
+    `account` is "wallet" or "earnings"; `kind` is what moved it: "top_up", "settle" or "refund"; `meta` is
+    what the movement was for.
     """
 
     id: str
@@ -27,13 +31,55 @@ class EntryView(_View):
     meta: dict[str, Any]
 
 
+def digest_of(*body: object) -> str:
+    """Return what tells a repeated request from another one under the same key."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldRequest:
+    """Credits to set aside for one call: at most once per `key` of the tenant.
+
+    `subject` says what for, and comes back on the receipt. `budget_id` names the budget that has to cover
+    it as well.
+    """
+
+    tenant_id: str
+    amount_micro: int
+    key: str
+    subject: dict[str, Any]
+    expires_at: datetime
+    budget_id: str | None = None
+
+    @property
+    def scoped_key(self) -> str:
+        """The key among those of all tenants."""
+        return f"hold:{self.tenant_id}:{self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """What a call that was held for has cost, and for what: `usage` comes back on the receipt."""
+
+    hold_id: str
+    amount_micro: int
+    developer_tenant_id: str
+    usage: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """What tells a repeated settlement from another one."""
+        return digest_of(self.amount_micro, self.developer_tenant_id, self.usage)
+
+
 class HoldView(_View):
-    """Credits set aside for one call."""
+    """Credits set aside for one call. `digest` tells a retry from another request under the same key."""
 
     id: str
     tenant_id: str
     amount_micro: int
     subject: dict[str, Any]
+    digest: str = Field(exclude=True, repr=False)
     state: Literal["open", "settled", "released"]
     expires_at: datetime
     created_at: datetime
@@ -42,22 +88,62 @@ class HoldView(_View):
 class Receipt(_View):
     """How a hold ended.
 
-    `charged + returned == held` and `developer + platform == charged`. `usage` holds model, input_tokens,
-    output_tokens, input_price_micro, output_price_micro and finish; it is empty for a released hold, which
-    has a `reason` instead.
+    `charged + returned == held + beyond`, where `beyond` is what the call cost more than was held for it, and
+    `developer + platform == charged`. `subject` is what the hold was for; `usage` holds model, input_tokens,
+    output_tokens, the price and finish, and `uncovered_micro` where the wallet could not pay all. It is
+    empty for a released hold, which has a `reason` instead.
     """
 
     id: str
     hold_id: str
     tenant_id: str
     held_micro: int
+    beyond_micro: int
     charged_micro: int
     returned_micro: int
     developer_micro: int
     platform_micro: int
+    subject: dict[str, Any]
     usage: dict[str, Any]
     state: Literal["settled", "released"]
     reason: str | None
+    created_at: datetime
+
+
+class Refund(_View):
+    """Credits given back on a receipt; `developer + platform == amount` was taken back from both."""
+
+    id: str
+    receipt_id: str
+    tenant_id: str
+    amount_micro: int
+    developer_micro: int
+    platform_micro: int
+    reason: str
+    by_id: str
+    created_at: datetime
+
+
+class Tier(_View):
+    """Prices for a tenant that used at least `from_tokens` tokens in the calendar month before the call."""
+
+    from_tokens: int = Field(ge=1)
+    input_micro: int = Field(ge=0)
+    output_micro: int = Field(ge=0)
+
+
+class Price(_View):
+    """One version of a price: micro-credits per 1,000 tokens in and out, per call, and the least."""
+
+    id: str
+    subject: str
+    number: int
+    input_micro: int
+    output_micro: int
+    call_micro: int
+    minimum_micro: int
+    tiers: Sequence[Tier]
+    by_id: str
     created_at: datetime
 
 

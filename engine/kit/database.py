@@ -2,13 +2,14 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, create_engine, event
+import orjson
+from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -90,6 +91,19 @@ def unit_of_work() -> Iterator[Session]:
     except DataError as error:
         logger(__name__).warning("a value that the database cannot hold", exc_info=error)
         raise BadInput("kit.unstorable") from error
+
+
+def insert_rows(uow: Session, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Write many rows by one statement, each a dict with the same columns; columns left out become NULL.
+
+    They travel as one JSON document, which costs the client far less than a parameter for each value.
+    """
+    if not rows:
+        return
+    table, names = model.__tablename__, ", ".join(rows[0])
+    source = f"jsonb_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS jsonb))"
+    statement = text(f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}")
+    uow.execute(statement, {"rows": orjson.dumps(rows).decode()})
 
 
 def after_commit(uow: Session, clear: Callable[[], None]) -> None:

@@ -51,16 +51,15 @@ def _add_legs(*amounts: int) -> None:
                 " VALUES ('txn_x', 'ten_a', 'x', '', 'top_up', now(), '{}')"
             )
         )
-        for number, amount in enumerate(amounts):
-            uow.execute(
-                text(
-                    "INSERT INTO billing_entries"
-                    " (id, transaction_id, account_id, tenant_id, amount_micro, at)"
-                    " SELECT :id, 'txn_x', id, tenant_id, :amount, now() FROM billing_accounts"
-                    " WHERE tenant_id = 'ten_a' AND kind = 'wallet'"
-                ),
-                {"id": f"ent_{number}", "amount": amount},
-            )
+        uow.execute(
+            text(
+                "INSERT INTO billing_entries (id, transaction_id, account_id, tenant_id, amount_micro, at)"
+                " SELECT 'ent_' || n, 'txn_x', a.id, a.tenant_id, amount, now() FROM billing_accounts a,"
+                " unnest(CAST(:amounts AS bigint[])) WITH ORDINALITY AS legs (amount, n)"
+                " WHERE a.tenant_id = 'ten_a' AND a.kind = 'wallet'"
+            ),
+            {"amounts": list(amounts)},
+        )
 
 
 def test_a_movement_whose_legs_do_not_cancel_is_refused_at_commit(booked: str) -> None:

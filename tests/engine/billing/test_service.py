@@ -184,11 +184,16 @@ def test_the_odd_micro_credit_goes_to_the_platform(db: str) -> None:
         assert (standing(MAKER)[2], revenue()) == (before[0] + developer, before[1] + platform)
 
 
-def test_never_more_than_the_hold_is_charged(db: str) -> None:
+def test_what_a_call_costs_beyond_its_hold_is_paid_as_far_as_the_wallet_is_free(db: str) -> None:
     top_up(1000)
-    receipt = settle(hold(600).id, 100_000)
-    assert (receipt.charged_micro, receipt.returned_micro) == (600, 0)
-    assert standing() == (400, 0, 0)
+    call, _other = hold(600), hold(300, "other")
+    receipt = settle(call.id, 650)
+    assert (receipt.charged_micro, receipt.beyond_micro, receipt.returned_micro) == (650, 50, 0)
+    assert standing() == (50, 300, 0)
+    last = settle(hold(40, "last").id, 100_000)
+    assert (last.charged_micro, last.beyond_micro) == (50, 10)
+    assert last.usage["uncovered_micro"] == 99_950
+    assert standing() == (0, 300, 0)
 
 
 def test_settling_again_returns_the_same_receipt_and_refuses_other_values(db: str) -> None:
@@ -299,14 +304,10 @@ def test_entries_can_be_narrowed_to_an_account(db: str) -> None:
     settle(hold(10).id, 4)
     with unit_of_work() as uow:
         wallet = service.entries(uow, BUYER, account="wallet")
-        assert [(entry.kind, entry.amount_micro) for entry in wallet] == [
-            ("settle", 6),
-            ("hold", -10),
-            ("top_up", 100),
-        ]
-        assert [entry.amount_micro for entry in service.entries(uow, BUYER, account="held")] == [-10, 10]
+        assert [(entry.kind, entry.amount_micro) for entry in wallet] == [("settle", -4), ("top_up", 100)]
+        assert service.entries(uow, BUYER, account="earnings") == []
         assert [entry.amount_micro for entry in service.entries(uow, MAKER)] == [3]
-        assert len(service.entries(uow, BUYER, 2)) == 2
+        assert len(service.entries(uow, BUYER, 1)) == 1
 
 
 def test_earnings_are_told_by_expert(db: str) -> None:

@@ -1,7 +1,7 @@
-"""Any order of top-ups, holds, settlements, releases, sweeps and retries keeps the books right."""
+"""Any order of top-ups, holds, settlements, releases, refunds, sweeps and retries keeps the books right."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from hypothesis import HealthCheck, Phase, settings
@@ -16,11 +16,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from engine.billing import service
-from engine.billing.schemas import Receipt
+from engine.billing import holds, refunds, service
+from engine.billing.schemas import HoldRequest, Receipt, Settlement
 from engine.kit.clock import now
 from engine.kit.database import unit_of_work
-from engine.kit.errors import Conflict, InsufficientCredit
+from engine.kit.errors import BadInput, Conflict, EngineError, InsufficientCredit
 
 AMOUNTS = st.one_of(st.integers(1, 12), st.integers(1, 3_000_000))
 WHO = st.integers(0, 2)
@@ -28,6 +28,14 @@ PICK = st.integers(0, 10_000)
 UNBALANCED = (
     "SELECT transaction_id FROM billing_entries GROUP BY transaction_id HAVING sum(amount_micro) <> 0"
 )
+# Wallets whose kept balance or holds are not the sums of entries and of open holds.
+KEPT = """
+SELECT w.tenant_id FROM billing_wallets w
+LEFT JOIN billing_accounts a ON a.tenant_id = w.tenant_id AND a.kind = 'wallet'
+WHERE w.balance_micro <> coalesce((SELECT sum(amount_micro) FROM billing_entries WHERE account_id = a.id), 0)
+OR w.held_micro <> coalesce((SELECT sum(amount_micro) FROM billing_holds h
+    WHERE h.tenant_id = w.tenant_id AND h.state = 'open'), 0)
+"""
 
 
 @dataclass
@@ -39,8 +47,10 @@ class Call:
     key: str
     amount: int
     minutes: int
+    budget: str | None = None
     receipt: Receipt | None = None
     settled_with: tuple[int, str] | None = None
+    refunds: list[int] = field(default_factory=list)
 
 
 class Books(RuleBasedStateMachine):
@@ -53,6 +63,7 @@ class Books(RuleBasedStateMachine):
         self.start = now()
         self.wallet = dict.fromkeys(self.tenants, 0)
         self.earned = dict.fromkeys(self.tenants, 0)
+        self.limits = {f"budget_{run}_{number}": (tenant, 0) for number, tenant in enumerate(self.tenants)}
         self.top_ups: list[tuple[str, int]] = []
         self.calls: list[Call] = []
 
@@ -62,12 +73,27 @@ class Books(RuleBasedStateMachine):
             assert receipt == call.receipt
             return
         call.receipt = receipt
-        self.wallet[call.tenant] += receipt.returned_micro
+        self.wallet[call.tenant] += receipt.returned_micro - receipt.beyond_micro
+
+    def left(self, budget: str) -> int:
+        """What a budget has left, told from the calls under it."""
+        under = [call for call in self.calls if call.budget == budget]
+        taken = [call.receipt.charged_micro if call.receipt else call.amount for call in under]
+        return self.limits[budget][1] - sum(taken)
 
     @initialize(amounts=st.tuples(AMOUNTS, AMOUNTS, AMOUNTS))
     def fill_the_wallets(self, amounts: tuple[int, int, int]) -> None:
         for who, amount in enumerate(amounts):
             self.top_up(who, amount)
+            self.limit(who, amount)
+
+    @rule(who=WHO, amount=AMOUNTS)
+    def limit(self, who: int, amount: int) -> None:
+        budget = list(self.limits)[who]
+        tenant = self.limits[budget][0]
+        with unit_of_work() as uow:
+            service.set_budget(uow, budget_id=budget, tenant_id=tenant, limit_micro=amount)
+        self.limits[budget] = (tenant, amount)
 
     @rule(who=WHO, amount=AMOUNTS)
     def top_up(self, who: int, amount: int) -> None:
@@ -89,65 +115,108 @@ class Books(RuleBasedStateMachine):
         except Conflict:
             assert more == 1
 
-    def _hold(self, tenant: str, key: str, amount: int, minutes: int) -> str:
-        with unit_of_work() as uow:
-            return service.hold(
-                uow,
-                tenant_id=tenant,
-                amount_micro=amount,
-                key=key,
-                subject={"key": key},
-                expires_at=self.start + timedelta(minutes=minutes),
-            ).id
+    def _request(self, call: Call) -> HoldRequest:
+        return HoldRequest(
+            tenant_id=call.tenant,
+            amount_micro=call.amount,
+            key=call.key,
+            subject={"key": call.key},
+            expires_at=self.start + timedelta(minutes=call.minutes),
+            budget_id=call.budget,
+        )
 
-    @rule(who=WHO, percent=st.integers(1, 110), minutes=st.integers(1, 60))
-    def hold(self, who: int, percent: int, minutes: int) -> None:
-        tenant, key = self.tenants[who], f"call {len(self.calls)}"
-        amount = max(1, self.wallet[tenant] * percent // 100)
-        try:
-            hold_id = self._hold(tenant, key, amount, minutes)
-        except InsufficientCredit:
-            assert self.wallet[tenant] < amount
-            return
-        self.wallet[tenant] -= amount
-        self.calls.append(Call(hold_id, tenant, key, amount, minutes))
+    def _covered(self, call: Call) -> bool:
+        left = self.left(call.budget) if call.budget else call.amount
+        return self.wallet[call.tenant] >= call.amount <= left
+
+    @rule(
+        wanted=st.lists(
+            st.tuples(WHO, st.integers(1, 110), st.integers(1, 60), st.booleans()), min_size=1, max_size=6
+        )
+    )
+    def hold(self, wanted: list[tuple[int, int, int, bool]]) -> None:
+        made = [
+            Call(
+                "",
+                self.tenants[who],
+                f"call {len(self.calls)} {number}",
+                max(1, self.wallet[self.tenants[who]] * percent // 100),
+                minutes,
+                list(self.limits)[who] if limited else None,
+            )
+            for number, (who, percent, minutes, limited) in enumerate(wanted)
+        ]
+        with unit_of_work() as uow:
+            verdicts = holds.hold_many(uow, [self._request(call) for call in made])
+        for call, verdict in zip(made, verdicts, strict=True):
+            if isinstance(verdict, EngineError):
+                assert isinstance(verdict, InsufficientCredit) and not self._covered(call)
+                continue
+            assert self._covered(call)
+            call.id = verdict.id
+            self.wallet[call.tenant] -= call.amount
+            self.calls.append(call)
 
     @precondition(lambda self: self.calls)
     @rule(pick=PICK)
     def hold_again(self, pick: int) -> None:
         call = self.calls[pick % len(self.calls)]
-        assert self._hold(call.tenant, call.key, call.amount, call.minutes) == call.id
+        with unit_of_work() as uow:
+            [again] = holds.hold_many(uow, [self._request(call)])
+        assert not isinstance(again, EngineError) and again.id == call.id
 
     @precondition(lambda self: self.calls)
-    @rule(pick=PICK, developer=WHO, amount=st.one_of(st.just(0), AMOUNTS))
-    def settle(self, pick: int, developer: int, amount: int) -> None:
+    @rule(wanted=st.lists(st.tuples(PICK, WHO, st.one_of(st.just(0), AMOUNTS)), min_size=1, max_size=6))
+    def settle(self, wanted: list[tuple[int, int, int]]) -> None:
+        picked = [
+            (self.calls[pick % len(self.calls)], amount, self.tenants[developer])
+            for pick, developer, amount in wanted
+        ]
+        asked = [
+            Settlement(
+                hold_id=call.id, amount_micro=amount, developer_tenant_id=developer, usage={"model": "m"}
+            )
+            for call, amount, developer in picked
+        ]
+        with unit_of_work() as uow:
+            verdicts = holds.settle_many(uow, asked)
+        for (call, amount, developer), verdict in zip(picked, verdicts, strict=True):
+            refused = call.settled_with not in (None, (amount, developer))
+            assert isinstance(verdict, Conflict) if refused else isinstance(verdict, Receipt)
+            if not isinstance(verdict, Receipt):
+                continue
+            if call.receipt is None:
+                room = self.wallet[call.tenant]
+                if call.budget:
+                    room = min(room, self.left(call.budget))
+                charged = min(amount, call.amount + max(0, room))
+                assert verdict.charged_micro == charged
+                call.settled_with = (amount, developer)
+                self.earned[developer] += charged * 8 // 10
+            self.keep(call, verdict)
+
+    @precondition(lambda self: self.calls)
+    @rule(pick=PICK, percent=st.integers(1, 130))
+    def refund(self, pick: int, percent: int) -> None:
         call = self.calls[pick % len(self.calls)]
-        body = (amount, self.tenants[developer])
-        refused = call.settled_with not in (None, body)
+        if call.receipt is None:
+            return
+        charged, given = call.receipt.charged_micro, sum(call.refunds)
+        amount = max(1, charged * percent // 100)
+        wanted = dict(receipt_id=call.receipt.id, amount_micro=amount, by_id="op", reason="wrong answer")
         try:
             with unit_of_work() as uow:
-                receipt = service.settle(
-                    uow,
-                    hold_id=call.id,
-                    amount_micro=amount,
-                    developer_tenant_id=body[1],
-                    usage={"model": "m"},
-                )
-        except Conflict:
-            assert refused
+                made = refunds.refund(uow, key=str(len(call.refunds)), **wanted)
+        except BadInput:
+            assert amount > charged - given
             return
-        assert not refused
-        if call.receipt is None:
-            call.settled_with = body
-            self.earned[body[1]] += min(amount, call.amount) * 8 // 10
-        self.keep(call, receipt)
-
-    @rule(who=WHO, percent=st.integers(1, 50), developer=WHO, charge=st.integers(0, 120))
-    def call_an_expert(self, who: int, percent: int, developer: int, charge: int) -> None:
-        made = len(self.calls)
-        self.hold(who, percent, 30)
-        if len(self.calls) > made:
-            self.settle(made, developer, self.calls[made].amount * charge // 100)
+        with unit_of_work() as uow:
+            assert refunds.refund(uow, key=str(len(call.refunds)), **wanted) == made
+        call.refunds.append(amount)
+        assert call.settled_with is not None
+        before = self.earned[call.settled_with[1]]
+        self.earned[call.settled_with[1]] = before - ((given + amount) * 8 // 10 - given * 8 // 10)
+        self.wallet[call.tenant] += amount
 
     @precondition(lambda self: self.calls)
     @rule(pick=PICK)
@@ -178,7 +247,9 @@ class Books(RuleBasedStateMachine):
                 assert service.earnings(uow, tenant) == self.earned[tenant]
                 for receipt in service.receipts(uow, tenant, 1000):
                     parts = receipt.developer_micro + receipt.platform_micro + receipt.returned_micro
-                    assert parts == receipt.held_micro
+                    assert parts == receipt.held_micro + receipt.beyond_micro
+            booked = uow.execute(text(KEPT)).all()
+            assert booked == []
 
     def teardown(self) -> None:
         with unit_of_work() as uow:

@@ -1,0 +1,66 @@
+"""Many small requests to a slow place, made together: while one round is under way, the next gathers."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+
+class Gathering(Generic[Asked, Answered]):
+    """Calls `work` in a thread with all that was asked since the last round, at most `most` at a time.
+
+    `work` returns as many answers in the same order; an exception among them is raised to the one who asked.
+    What `work` itself raises is raised to each of the round, unless there are several: then they are asked
+    again one by one, so that nobody fails for another's request. One who is alone waits for nobody. There is
+    one round at a time for each event loop.
+    """
+
+    def __init__(
+        self, work: Callable[[Sequence[Asked]], Sequence[Answered | Exception]], most: int = 64
+    ) -> None:
+        self._work, self._most = work, most
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="gathering")
+        self._waiting: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, list[tuple[Asked, asyncio.Future[Answered]]]
+        ] = WeakKeyDictionary()
+        self._rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+
+    async def ask(self, asked: Asked) -> Answered:
+        """Return the answer. One who is cancelled gets none, but what was asked may be done all the same."""
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.setdefault(loop, [])
+        answer: asyncio.Future[Answered] = loop.create_future()
+        waiting.append((asked, answer))
+        if loop not in self._rounds:
+            self._rounds[loop] = loop.create_task(self._go_round(waiting))
+        return await answer
+
+    async def _go_round(self, waiting: list[tuple[Asked, asyncio.Future[Answered]]]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while waiting:
+                turn, waiting[: self._most] = waiting[: self._most], []
+                answers = await loop.run_in_executor(self._threads, self._done, [asked for asked, _ in turn])
+                for (_, future), answer in zip(turn, answers, strict=True):
+                    if future.done():
+                        continue  # its asker has left
+                    if isinstance(answer, Exception):
+                        future.set_exception(answer)
+                    else:
+                        future.set_result(answer)
+        finally:
+            del self._rounds[loop]
+            for _, future in waiting:
+                future.cancel()
+
+    def _done(self, asked: Sequence[Asked]) -> Sequence[Answered | Exception]:
+        try:
+            return self._work(asked)
+        except Exception as error:
+            if len(asked) == 1:
+                return [error]
+            return [self._done([one])[0] for one in asked]
