@@ -16,7 +16,7 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.billing.schemas import Receipt
 from engine.flows import charge_call, speak
-from engine.flows.charge_call import Offer, Ticket, Wanted
+from engine.flows.charge_call import Credentials, Offer, Ticket
 from engine.flows.speak import Prompt, Sampling, Speaker
 from engine.inference import state, tokens
 from engine.inference.schemas import Completion, Usage
@@ -121,9 +121,10 @@ async def answer(who: Person | Offer, request: ChatRequest) -> AsyncGenerator[An
     NotReady when the model breaks off. Closing the iterator stops the model; the words delivered until then
     are paid for.
     """
-    offer = (
-        who if isinstance(who, Offer) else await charge_call.look_up(Wanted(model=request.model, person=who))
-    )
+    if isinstance(who, Offer):
+        offer = who
+    else:
+        offer = await charge_call.look_up(Credentials(person=who), request.model)
     async with admitted(offer, request) as call:
         ticket = call.ticket
         yield AnswerPart(kind="passages", passages=call.prompt.passages, hold_id=ticket.hold_id)

@@ -38,12 +38,11 @@ log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Who wants what: a person that is known already, or the secret of an API key, and a public model id."""
+class Credentials:
+    """Who calls: a person that is known already, or the secret of an API key."""
 
-    model: str
     person: Person | None = None
-    secret: str | None = None
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,24 +95,28 @@ class Ticket:
         )
 
 
+Wanted = tuple[Credentials, str]
+"""Who calls, and the public model id."""
+
+
 def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
-    names = {one.model for one in asked}
     with unit_of_work() as uow:
-        callers = keys.callers(uow, {one.secret or "" for one in asked if one.person is None})
-        plans = accounts.plans(uow, {one.person.tenant_id for one in asked if one.person})
-        experts = market.by_names(uow, names)
+        callers = keys.callers(uow, {who.secret for who, _ in asked if who.person is None})
+        plans = accounts.plans(uow, {who.person.tenant_id for who, _ in asked if who.person})
+        experts = market.by_names(uow, {model for _, model in asked})
         current = prices.current(uow, experts)
 
         def offer(one: Wanted) -> Offer:
-            if one.person:
+            who, model = one
+            if who.person:
                 caller: Caller | EngineError = Caller(
-                    person=one.person, plan=plans[one.person.tenant_id].name
+                    person=who.person, plan=plans[who.person.tenant_id].name
                 )
             else:
-                caller = callers[one.secret or ""]
+                caller = callers[who.secret]
             if isinstance(caller, EngineError):
                 raise caller
-            expert = experts.get(one.model) or market.by_name(uow, one.model)
+            expert = experts.get(model) or market.by_name(uow, model)
             price = current.get(expert.name) or prices.first(
                 uow,
                 subject=expert.name,
@@ -205,12 +208,12 @@ _holds: Gathering[HoldRequest, HoldView] = Gathering(_hold)
 _settlements: Gathering[Ticket, Receipt] = Gathering(_settle)
 
 
-async def look_up(wanted: Wanted) -> Offer:
+async def look_up(who: Credentials, model: str) -> Offer:
     """Return who calls, what, and at what price.
 
     Raises NotSignedIn for a key that lets nobody in, NotFound for an unknown expert.
     """
-    return await _offers.ask(wanted)
+    return await _offers.ask((who, model))
 
 
 @asynccontextmanager
