@@ -30,8 +30,8 @@ from benchmarks.rows import Row, report
 
 CONNECTIONS = 64
 TURNS, QUICK_TURNS = 5, 2
-SECONDS, QUICK_SECONDS = 5.0, 1.5
-WARM_UP_SECONDS, QUICK_WARM_UP_SECONDS = 3.0, 1.0
+SECONDS, QUICK_SECONDS = 5.0, 1.0
+WARM_UP_SECONDS, QUICK_WARM_UP_SECONDS = 5.0, 1.0
 # Above this the load generator and the upstream, not the gateway, may be what limits the requests.
 BUSIEST = 0.9
 

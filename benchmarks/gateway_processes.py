@@ -1,11 +1,7 @@
 """Processes of the gateway benchmark: each on its core, and none that outlives the benchmark.
 
-The server under test has a core to itself; the load generator, the upstream and PostgreSQL share the other.
+The server under test has a core to itself; the load generator, the upstream and PostgreSQL share another.
 On a machine with one core nothing is pinned.
-
-`python -m benchmarks.gateway_processes PARENT CORE COMMAND...` pins itself to a core (`-`: to none), ties its
-life to the parent's and becomes the command. A command in between, rather than code between fork and exec,
-because the benchmark may have threads by then.
 """
 
 import contextlib
@@ -26,7 +22,6 @@ from typing import Any
 
 import psutil
 
-from engine.kit import process
 from engine.kit.settings import REPOSITORY
 
 UNDER_TEST, BESIDE = 0, 1
@@ -92,7 +87,7 @@ def free_port() -> int:
 
 def pinned(command: Sequence[str], place: int) -> list[str]:
     """Return the command line that runs `command` on a core and ends it with this process."""
-    return [sys.executable, "-m", "benchmarks.gateway_processes", str(os.getpid()), core(place), *command]
+    return [sys.executable, "-m", "benchmarks.gateway_core", str(os.getpid()), core(place), *command]
 
 
 @contextmanager
@@ -178,16 +173,3 @@ def _end(started: "subprocess.Popen[bytes]") -> None:
             os.killpg(started.pid, how)
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.wait(STOPPED_WITHIN)
-
-
-def main() -> None:
-    """Become the command of the command line."""
-    parent, wanted, *command = sys.argv[1:]
-    process.die_with_parent(int(parent))
-    if wanted != "-":
-        os.sched_setaffinity(0, {int(wanted)})
-    os.execvp(command[0], command)
-
-
-if __name__ == "__main__":
-    main()
