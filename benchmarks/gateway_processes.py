@@ -64,6 +64,14 @@ def core(place: int) -> str:
     return str(cores[place]) if len(cores) > 1 else "-"
 
 
+def busy_seconds(place: int) -> float:
+    """Return how long that core was busy so far, with anything at all; 0 where nothing is pinned."""
+    if (wanted := core(place)) == "-":
+        return 0.0
+    times = psutil.cpu_times(percpu=True)[int(wanted)]
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
+
+
 @contextmanager
 def on_core(place: int) -> Iterator[None]:
     """Have what this thread starts in the block run on that core: PostgreSQL, which a library starts."""

@@ -6,9 +6,9 @@ no ledger, no limits: what any gateway in Python pays before it does anything.
 
 LiteLLM is installed from PyPI into an environment of its own, at a pinned version, and runs as its
 documentation has it for production: one process on uvicorn, one model, a master key that it checks, quiet.
-Three parts that its `proxy` extra leaves out are installed as well: without Prisma's client and OpenTelemetry,
-which its other extras have, it tries in vain to import them at every request, and with httptools it reads
-HTTP as fast as the others here.
+Three parts that its `proxy` extra leaves out are installed as well: without Prisma's client and
+OpenTelemetry, which its other extras have, it tries in vain to import them at every request, and with
+httptools it reads HTTP as fast as the others here.
 
 What its "spend tracking" is here: LiteLLM counts spend in full only with a database, which it reaches through
 Prisma. Prisma's query engine is a binary that no package contains; it is downloaded on first use from its
