@@ -21,6 +21,7 @@ from engine.kit.clock import now
 from engine.kit.database import unit_of_work
 from engine.knowledge import indexes
 from engine.knowledge import tasks as knowledge_tasks
+from engine.market import service as market
 from engine.training import measuring, packing, search_job
 from engine.training import tasks as training_tasks
 
@@ -70,9 +71,13 @@ def _sweep_holds() -> int:
         return billing.sweep(uow, now())
 
 
+def _export_usage() -> int:
+    return export.export(market.count_uses)
+
+
 CHORES = (
     Chore("release expired holds", 30.0, _sweep_holds),
-    Chore("export usage events", 10.0, export.export),
+    Chore("export usage events", 10.0, _export_usage),
     Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),
     Chore("drop the tables of indexes that are gone", 3600.0, indexes.sweep),
 )

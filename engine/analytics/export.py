@@ -7,13 +7,15 @@ Exports are frequent, so their files are small; small files of a day are merged 
 """
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, date
 from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
 
 from engine.analytics import repository
 from engine.analytics.models import UsageEventRow
@@ -51,15 +53,31 @@ def usage_folder() -> Path:
     return settings().home / "analytics" / "usage"
 
 
-def export() -> int:
-    """Write every event that is in no file yet and return how many were written."""
+Uses = dict[str, tuple[int, int]]
+"""Calls and their tokens, in and out, by expert."""
+
+
+def export(count: Callable[[Session, Uses], None] | None = None) -> int:
+    """Write every event that is in no file yet and return how many were written.
+
+    `count` hears, in the same transaction, what was used of each expert.
+    """
     total = 0
-    while written := _export_batch():
+    while written := _export_batch(count):
         total += written
     return total
 
 
-def _export_batch() -> int:
+def _uses(rows: Sequence[UsageEventRow]) -> Uses:
+    uses: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for row in rows:
+        if tokens := row.input_tokens + row.output_tokens:
+            calls, used = uses[row.expert_id]
+            uses[row.expert_id] = calls + 1, used + tokens
+    return dict(uses)
+
+
+def _export_batch(count: Callable[[Session, Uses], None] | None) -> int:
     with unit_of_work() as uow:
         repository.lock_export(uow)
         rows = repository.waiting(uow, BATCH)
@@ -68,6 +86,8 @@ def _export_batch() -> int:
             _merge_small(day)
         if rows:
             repository.mark_exported(uow, [row.id for row in rows], now())
+            if count is not None:
+                count(uow, _uses(rows))
         return len(rows)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from engine.billing import repository
+from engine.billing import repository, repository_calls
 from engine.billing.booking import PLATFORM, Movement, book
 from engine.billing.models import Budget, Hold, ReceiptRow
 from engine.billing.repository import Standing
@@ -60,6 +60,38 @@ def hold_many(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | 
     return verdicts
 
 
+def hold_ordinary(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | None]:
+    """Set credits aside by one statement for the calls that are plainly covered; None for the others.
+
+    Those are `hold_many`'s, which also knows why it refuses.
+    """
+    at = now()
+    rows = [_hold_row(one, digest_of(one.amount_micro, one.subject), at) for one in requests if _sound(one)]
+    held = repository_calls.hold(uow, rows) if rows else set()
+    by_key = {
+        row["key"]: HoldView.model_validate(row | {"state": "open"}) for row in rows if row["id"] in held
+    }
+    return [by_key.pop(one.scoped_key, None) for one in requests]
+
+
+def _sound(one: HoldRequest) -> bool:
+    return 0 <= one.amount_micro <= LARGEST and 0 < len(one.key) <= 200 and one.key.isprintable()
+
+
+def _hold_row(one: HoldRequest, digest: str, at: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id("hold"),
+        "tenant_id": one.tenant_id,
+        "key": one.scoped_key,
+        "digest": digest,
+        "amount_micro": one.amount_micro,
+        "budget_id": one.budget_id,
+        "subject": one.subject,
+        "expires_at": one.expires_at,
+        "created_at": at,
+    }
+
+
 class _Counter:
     """Decides holds one after the other, knowing what those before have taken."""
 
@@ -93,18 +125,7 @@ class _Counter:
         self.taken[one.tenant_id] += one.amount_micro
         if one.budget_id:
             self._budgets[one.budget_id].held_micro += one.amount_micro
-        row = {
-            "id": new_id("hold"),
-            "tenant_id": one.tenant_id,
-            "key": one.scoped_key,
-            "digest": digest,
-            "amount_micro": one.amount_micro,
-            "budget_id": one.budget_id,
-            "subject": one.subject,
-            "state": "open",
-            "expires_at": one.expires_at,
-            "created_at": self._at,
-        }
+        row = _hold_row(one, digest, self._at) | {"state": "open"}
         self.rows.append(row)
         view = HoldView.model_validate(row)
         self._known[one.scoped_key] = view
@@ -132,6 +153,34 @@ class _Counter:
                 left=format_credits(max(0, left)),
                 needed=format_credits(one.amount_micro),
             )
+
+
+def settle_ordinary(uow: Session, settlements: Sequence[Settlement]) -> list[Receipt | None]:
+    """Charge by one statement the open holds that cover what they cost; None for the others.
+
+    Those are `settle_many`'s.
+    """
+    at = now()
+    rows: dict[str, dict[str, Any]] = {}
+    for one in settlements:
+        rows.setdefault(
+            one.hold_id,
+            {
+                "hold_id": one.hold_id,
+                "amount_micro": one.amount_micro,
+                "developer_tenant_id": one.developer_tenant_id,
+                "usage": one.usage,
+                "digest": one.digest,
+                "receipt_id": new_id("rcp"),
+                "transaction_id": new_id("txn"),
+                **{f"{part}_entry": new_id("ent") for part in ("buyer", "developer", "platform")},
+                "at": at,
+            },
+        )
+    sound = [row for row in rows.values() if 0 < row["amount_micro"] <= LARGEST]
+    done = repository_calls.settle(uow, sound) if sound else {}
+    receipts = {hold_id: Receipt.model_validate(dict(row)) for hold_id, row in done.items()}
+    return [receipts.pop(one.hold_id, None) for one in settlements]
 
 
 def settle_many(uow: Session, settlements: Sequence[Settlement]) -> list[Receipt | EngineError]:

@@ -62,7 +62,7 @@ def require_room(sampling: Sampling) -> None:
 class AnswerPart:
     """One piece of an answer: first the passages and the hold, then words, at last how it ended.
 
-    `choices` are OpenAI's, as the model server sent them.
+    `choices` are OpenAI's, as the model server sent them; `headers` of the first part tell of limits.
     """
 
     kind: Literal["passages", "text", "done"]
@@ -73,6 +73,7 @@ class AnswerPart:
     usage: Usage | None = None
     receipt: Receipt | None = None
     hold_id: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,12 @@ async def answer(who: Person | Offer, request: ChatRequest) -> AsyncGenerator[An
         offer = await charge_call.look_up(Credentials(person=who), request.model)
     async with admitted(offer, request) as call:
         ticket = call.ticket
-        yield AnswerPart(kind="passages", passages=call.prompt.passages, hold_id=ticket.hold_id)
+        yield AnswerPart(
+            kind="passages",
+            passages=call.prompt.passages,
+            hold_id=ticket.hold_id,
+            headers=ticket.headers,
+        )
         spoken = speak.words(call.speaker, call.prompt.messages, call.sampling)
         async with aclosing(spoken) as deltas:
             async for delta in deltas:
@@ -147,6 +153,7 @@ class WholeAnswer:
     passages: Sequence[Passage]
     usage: Usage
     receipt: Receipt
+    headers: Mapping[str, str]
 
 
 async def whole_answer(offer: Offer, request: ChatRequest) -> WholeAnswer:
@@ -157,7 +164,11 @@ async def whole_answer(offer: Offer, request: ChatRequest) -> WholeAnswer:
     receipt = call.ticket.receipt
     assert receipt is not None
     return WholeAnswer(
-        completion=completion, passages=call.prompt.passages, usage=call.ticket.counted, receipt=receipt
+        completion=completion,
+        passages=call.prompt.passages,
+        usage=call.ticket.counted,
+        receipt=receipt,
+        headers=call.ticket.headers,
     )
 
 

@@ -7,8 +7,7 @@ one, and none sees a price or a key that was changed before it began.
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +16,7 @@ import anyio
 
 from engine.accounts import keys
 from engine.accounts import service as accounts
+from engine.accounts.plans import PLANS
 from engine.accounts.schemas import Caller, Person
 from engine.analytics import service as analytics
 from engine.analytics.schemas import UsageEvent
@@ -25,14 +25,15 @@ from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settle
 from engine.inference import tokens
 from engine.inference.schemas import Completion, Delta, Usage
 from engine.kit.clock import now
-from engine.kit.database import unit_of_work
-from engine.kit.errors import EngineError
+from engine.kit.database import single_statements, unit_of_work
+from engine.kit.errors import EngineError, NotReady
 from engine.kit.gathering import Gathering, each
 from engine.kit.ids import new_id
 from engine.kit.logs import current_trace, logger
 from engine.kit.settings import settings
 from engine.market import service as market
 from engine.market.schemas import ExpertView
+from engine.serving.limits import Limit, limiter
 
 log = logger(__name__)
 
@@ -68,6 +69,7 @@ class Ticket:
     usage: Usage | None = None
     finish_reason: str | None = None
     receipt: Receipt | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
     def take(self, said: Delta | Completion) -> None:
         """Note what the model said and what its server counted."""
@@ -98,13 +100,54 @@ class Ticket:
 Wanted = tuple[Credentials, str]
 """Who calls, and the public model id."""
 
+LISTED_SECONDS = 1.0
+
+
+class Listings:
+    """What is on the market and at what price, as it was at most a second ago."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, ExpertView, Price]] = {}
+
+    def find(self, names: Collection[str]) -> dict[str, tuple[ExpertView, Price]]:
+        """Return the experts with these names and their prices; those that are none are left out."""
+        oldest = time.monotonic() - LISTED_SECONDS
+        if any(name not in self._known or self._known[name][0] < oldest for name in names):
+            self._read(names)
+        return {name: self._known[name][1:] for name in names if name in self._known}
+
+    def forget(self) -> None:
+        """Know nothing, after a change made by this process."""
+        self._known.clear()
+
+    def _read(self, names: Collection[str]) -> None:
+        at = time.monotonic()
+        with unit_of_work() as uow:
+            experts = market.by_names(uow, names)
+            known = prices.current(uow, experts)
+            for name, expert in experts.items():
+                if name not in known:
+                    known[name] = prices.first(
+                        uow,
+                        subject=name,
+                        input_micro=expert.input_price_micro,
+                        output_micro=expert.output_price_micro,
+                        by_id=expert.owner_id,
+                    )
+        self._known = {name: one for name, one in self._known.items() if name not in names}
+        self._known |= {name: (at, expert, known[name]) for name, expert in experts.items()}
+
+
+listings = Listings()
+
 
 def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
-    with unit_of_work() as uow:
-        callers = keys.callers(uow, {who.secret for who, _ in asked if who.person is None})
-        plans = accounts.plans(uow, {who.person.tenant_id for who, _ in asked if who.person})
-        experts = market.by_names(uow, {model for _, model in asked})
-        current = prices.current(uow, experts)
+    found = listings.find({model for _, model in asked})
+    with single_statements() as uow:
+        secrets = {who.secret for who, _ in asked if who.person is None}
+        callers = keys.callers(uow, secrets) if secrets else {}
+        tenants = {who.person.tenant_id for who, _ in asked if who.person}
+        plans = accounts.plans(uow, tenants) if tenants else {}
 
         def offer(one: Wanted) -> Offer:
             who, model = one
@@ -116,42 +159,44 @@ def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
                 caller = callers[who.secret]
             if isinstance(caller, EngineError):
                 raise caller
-            expert = experts.get(model) or market.by_name(uow, model)
-            price = current.get(expert.name) or prices.first(
-                uow,
-                subject=expert.name,
-                input_micro=expert.input_price_micro,
-                output_micro=expert.output_price_micro,
-                by_id=expert.owner_id,
-            )
+            if model not in found:
+                market.by_name(uow, model)  # which says what there is instead
+                listings.forget()
+                raise NotReady("market.just_published", retry_after=1)
+            expert, price = found[model]
             return Offer(caller=caller, expert=expert, price=price)
 
         return each(offer, asked)
 
 
 def _hold(asked: Sequence[HoldRequest]) -> list[HoldView | EngineError]:
+    with single_statements() as uow:
+        held = holds.hold_ordinary(uow, asked)
+    others = [one for one, hold in zip(asked, held, strict=True) if hold is None]
+    if not others:
+        return [hold for hold in held if hold is not None]
     with unit_of_work() as uow:
-        return holds.hold_many(uow, asked)
+        verdicts = iter(holds.hold_many(uow, others))
+    return [hold or next(verdicts) for hold in held]
 
 
-def _settle(tickets: Sequence[Ticket]) -> list[Receipt | Exception]:
+def _settle(tickets: Sequence[Ticket]) -> list[Receipt | EngineError]:
     """End calls: those that delivered are charged, the others get their holds back."""
-    paid = [one for one in tickets if one.paid_for]
+    paid = [_settlement(one) for one in tickets if one.paid_for]
+    unpaid = {one.hold_id: one.outcome for one in tickets if not one.paid_for}
+    ended: dict[str, Receipt | EngineError] = {}
     with unit_of_work() as uow:
-        charged = holds.settle_many(uow, [_settlement(one) for one in paid])
-        unpaid = {one.hold_id: one.outcome for one in tickets if not one.paid_for}
-        released = holds.release_many(uow, unpaid)
-        verdicts = dict(zip([one.hold_id for one in paid], charged, strict=True))
-        verdicts |= dict(zip(unpaid, released, strict=True))
-        ended = [(one, end) for one in tickets if isinstance(end := verdicts[one.hold_id], Receipt)]
-        analytics.record(uow, [_event(one, receipt) for one, receipt in ended])
-        uses: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
-        for one, receipt in ended:
-            if receipt.state == "settled":
-                calls, used = uses[one.offer.expert.id]
-                uses[one.offer.expert.id] = calls + 1, used + _total(one.counted)
-        market.count_uses(uow, uses)
-    return [verdicts[one.hold_id] for one in tickets]
+        for one, receipt in zip(paid, holds.settle_ordinary(uow, paid), strict=True):
+            if receipt is not None:
+                ended[one.hold_id] = receipt
+        if others := [one for one in paid if one.hold_id not in ended]:
+            verdicts = holds.settle_many(uow, others)
+            ended |= zip((one.hold_id for one in others), verdicts, strict=True)
+        if unpaid:
+            ended |= zip(unpaid, holds.release_many(uow, unpaid), strict=True)
+        done = ((one, ended[one.hold_id]) for one in tickets)
+        analytics.record(uow, [_event(one, end) for one, end in done if isinstance(end, Receipt)])
+    return [ended[one.hold_id] for one in tickets]
 
 
 def _total(usage: Usage) -> int:
@@ -220,12 +265,35 @@ async def look_up(who: Credentials, model: str) -> Offer:
 async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: float) -> AsyncIterator[Ticket]:
     """Hold what a call may cost at most, let it happen, and settle what was delivered, however it ends.
 
-    Raises InsufficientCredit before anything happens. The receipt stands on the ticket afterwards.
+    Raises TooMany when a limit is reached and InsufficientCredit, both before anything happens. The receipt
+    stands on the ticket afterwards.
     """
-    ticket = Ticket(offer=offer, input_tokens=input_tokens, trace_id=current_trace(), started=started)
-    await _hold_for(ticket, prices.cost(offer.price, input_tokens, most_output))
+    granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output)
+    ticket = Ticket(
+        offer=offer,
+        input_tokens=input_tokens,
+        trace_id=current_trace(),
+        started=started,
+        headers=granted.headers(),
+    )
     try:
-        yield ticket
+        await _hold_for(ticket, prices.cost(offer.price, input_tokens, most_output))
+        async with _settled(ticket):
+            yield ticket
+    finally:
+        await limiter().leave(granted, _total(ticket.counted) if ticket.receipt else 0)
+
+
+def limits_of(caller: Caller) -> list[Limit]:
+    """Return the limits that a call of somebody counts against."""
+    tenant = caller.person.tenant_id
+    return [Limit(scope="tenant", subject=tenant, kind="parallel", most=PLANS[caller.plan].queries)]
+
+
+@asynccontextmanager
+async def _settled(ticket: Ticket) -> AsyncIterator[None]:
+    try:
+        yield
         ticket.finish_reason = ticket.finish_reason or "stop"
     except EngineError:
         ticket.finish_reason = "failed"
@@ -235,7 +303,7 @@ async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: fl
             ticket.receipt = receipt = await _settlements.ask(ticket)
         log.info(
             "answered",
-            model=offer.expert.name,
+            model=ticket.offer.expert.name,
             outcome=ticket.outcome,
             charged_micro=receipt.charged_micro,
         )

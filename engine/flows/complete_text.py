@@ -53,7 +53,7 @@ async def stream(offer: Offer, request: TextRequest) -> AsyncGenerator[AnswerPar
     Raises BadInput for an expert that is a prompt: it speaks only in turns.
     """
     async with _admitted(offer, request) as (ticket, sampling):
-        yield AnswerPart(kind="passages", hold_id=ticket.hold_id)
+        yield AnswerPart(kind="passages", hold_id=ticket.hold_id, headers=ticket.headers)
         spoken = pool.open_stream(
             offer.expert.adapter_prefix or None, request.prompt, **sampling.parameters()
         )
@@ -74,4 +74,10 @@ async def whole(offer: Offer, request: TextRequest) -> WholeAnswer:
         completion = await pool.complete(adapter, request.prompt, **sampling.parameters())
         ticket.take(completion)
     assert ticket.receipt is not None
-    return WholeAnswer(completion=completion, passages=(), usage=ticket.counted, receipt=ticket.receipt)
+    return WholeAnswer(
+        completion=completion,
+        passages=(),
+        usage=ticket.counted,
+        receipt=ticket.receipt,
+        headers=ticket.headers,
+    )

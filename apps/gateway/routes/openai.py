@@ -115,7 +115,7 @@ def _whole(kind: str, model: str, answer: WholeAnswer | None) -> Response:
         "citations": citations(answer.passages, model),
         "receipt": receipt_of(answer.receipt),
     }
-    return Response(orjson.dumps(body), media_type="application/json")
+    return Response(orjson.dumps(body), media_type="application/json", headers=dict(answer.headers))
 
 
 async def _streamed(
@@ -123,7 +123,8 @@ async def _streamed(
 ) -> Response:
     first = await anext(parts)  # raises before any byte is sent, so that errors keep their status
     events = _events(kind, model, first, parts, language_of(request))
-    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+    headers = {"Cache-Control": "no-cache", **first.headers}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 async def _events(
