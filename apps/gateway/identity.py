@@ -1,25 +1,83 @@
-"""Who calls: an API key in `Authorization: Bearer`, or the session cookie of the pages."""
+"""Who calls: an API key in `Authorization: Bearer`, or the session cookie of the pages.
+
+A key needs the scope of the route: "account" unless `DOORS` says otherwise. `X-Tenant-ID` and `X-Project-ID`
+may name the tenant and the project that the call is for.
+"""
 
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from engine.accounts import keys
+from engine.accounts.schemas import Caller as Calling
 from engine.accounts.schemas import Person
 from engine.accounts.sessions import COOKIE
 from engine.flows import people
 from engine.kit.errors import Forbidden
 from engine.kit.settings import settings
 
+DOORS = {
+    "/v1/models": ("chat", "embeddings"),
+    "/v1/embeddings": ("embeddings",),
+    "/v1/chat/completions": ("chat",),
+}
+"""Routes that other scopes than "account" open; what is posted to them names a model."""
 
-def caller(request: Request) -> Person:
-    """Return the person who calls. Raises NotSignedIn, or Forbidden for a page of another site."""
+
+async def asked_model(request: Request) -> str | None:
+    """Return the model that a request to one of the doors names; the body is read once for all."""
+    if request.method != "POST" or request.scope["path"] not in DOORS:
+        return None
+    try:
+        body = await request.json()
+    except ValueError:
+        return None  # the route refuses it
+    model = body.get("model") if isinstance(body, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def calling(request: Request, model: Annotated[str | None, Depends(asked_model)]) -> Calling:
+    """Return who calls, allowed to.
+
+    Raises NotSignedIn, NotFound for an unknown project, and Forbidden: for a page of another site, another
+    tenant, or something that the key may not do.
+    """
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and secret:
-        return people.by_key(secret.strip())
-    if request.method not in ("GET", "HEAD", "OPTIONS"):
+    with_key = scheme.lower() == "bearer" and bool(secret)
+    if not with_key and request.method not in ("GET", "HEAD", "OPTIONS"):
         _same_site(request)
-    return people.by_cookie(request.cookies.get(COOKIE))
+    caller = people.calling(
+        secret=secret.strip() if with_key else None,
+        cookie=request.cookies.get(COOKIE),
+        tenant=_text(request, "x-tenant-id"),
+        project=_text(request, "x-project-id"),
+    )
+    scopes = DOORS.get(request.scope["path"], ("account",))
+    keys.check(caller, scope=scopes, ip=request.client.host if request.client else None, model=model)
+    return caller
+
+
+def person(caller: Annotated[Calling, Depends(calling)]) -> Person:
+    """Return the person who calls."""
+    return caller.person
+
+
+def keeper(caller: Annotated[Calling, Depends(calling)]) -> Person:
+    """Return the person who calls, with a session or a key without limits. Raises Forbidden for others."""
+    keys.check_free(caller)
+    return caller.person
+
+
+def _text(request: Request, header: str) -> str | None:
+    """Return a header's words; clients send those beyond ASCII as UTF-8, and servers read Latin-1."""
+    value = request.headers.get(header)
+    if value is None:
+        return None
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _same_site(request: Request) -> None:
@@ -30,4 +88,5 @@ def _same_site(request: Request) -> None:
         raise Forbidden("gateway.other_origin")
 
 
-Caller = Annotated[Person, Depends(caller)]
+Caller = Annotated[Person, Depends(person)]
+Keeper = Annotated[Person, Depends(keeper)]
