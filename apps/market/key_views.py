@@ -62,8 +62,9 @@ def _name(key: KeyStanding, language: str) -> Html:
     return Html(cards.link(address(language, key=key.id), key.name).text + starts, key.name)
 
 
-def _scopes(key: KeyStanding, language: str) -> str:
-    return t("keys.comma", language).join(t(f"keys.scope_{scope}", language) for scope in key.scopes)
+def _scopes(key: KeyStanding, language: str) -> Html:
+    words = t("keys.comma", language).join(t(f"keys.scope_{scope}", language) for scope in key.scopes)
+    return Html(f'<div class="mbe-scopes">{escape(words)}</div>', words)
 
 
 def _spent(key: KeyStanding, language: str) -> Html:
@@ -80,7 +81,7 @@ def _spent(key: KeyStanding, language: str) -> Html:
 
 def _expires(key: KeyStanding, language: str) -> Html:
     if key.expires_at is None:
-        return Html(cards.muted(t("keys.never", language)).text, 0)
+        return Html(cards.muted(t("keys.endless", language)).text, 0)
     exact = key.expires_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     day = f'<time datetime="{key.expires_at.isoformat()}" title="{exact}">{last_day(key.expires_at)}</time>'
     return Html(day, key.expires_at.timestamp())
@@ -114,7 +115,7 @@ def detail(key: KeyStanding, language: str) -> str:
         for what in ("rotate", "revoke")
     )
     back = f'<a class="mbe-back" href="{address(language)}">← {_t("title", language)}</a>'
-    return f"{back}<h1>{escape(key.name)}</h1>{cards.tiles(facts)}<p>{ways}</p>"
+    return f"{back}<h1>{escape(key.name)}</h1>{cards.tiles(facts)}<p class='mbe-ways'>{ways}</p>"
 
 
 def secret(value: str, language: str) -> str:

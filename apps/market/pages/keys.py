@@ -7,7 +7,7 @@ import gradio as gr
 from apps import cards
 from apps.market import key_handlers as handlers
 from apps.market import key_views
-from apps.market.frame import MarketPage
+from apps.market.frame import CSS, MarketPage
 from apps.pages import Form
 from apps.shell import person_of
 from engine.accounts.schemas import SCOPES, Person
@@ -28,6 +28,10 @@ class KeysPage(MarketPage):
     path = "keys"
     tab = "keys"
     catalog = "keys"
+    css = f"""{CSS}
+.mbe-form{{max-width:800px}} .mbe-form .row{{align-items:end}}
+.mbe-scopes{{min-width:136px}} .mbe-page .mbe-ways{{margin:12px 0 0}} .mbe-page .mbe-ways a{{margin:0}}
+"""
 
     def build(self) -> None:
         self.top = self.part(gr.HTML(key_views.heading(self.language)))
@@ -150,16 +154,14 @@ class KeysPage(MarketPage):
         limits = {} if error.field == "name" else {self.limits: gr.update(open=True)}
         return {**self.form.refused(error), **told, **limits}
 
-    def entering(self, key_id: str, *given: Any) -> dict[Any, Any]:
-        return self.saving(key_id, *given) if key_id else self.creating(*given)
+    def entering(self, request: gr.Request, key_id: str, *given: Any) -> dict[Any, Any]:
+        return self.saving(request, key_id, *given) if key_id else self.creating(request, *given)
 
-    def creating(self, *given: Any) -> dict[Any, Any]:
-        *said, request = given
+    def creating(self, request: gr.Request, *given: Any) -> dict[Any, Any]:
         person = person_of(request)
+        fields = dict(zip(handlers.KEY_FIELDS, given, strict=True))
         try:
-            secret = handlers.create_key(
-                person, dict(zip(handlers.KEY_FIELDS, said, strict=True)), self.language
-            )
+            secret = handlers.create_key(person, fields, self.language)
         except EngineError as error:
             return self.refused(error)
         return {
@@ -170,11 +172,11 @@ class KeysPage(MarketPage):
             self.told: gr.update(visible=False),
         }
 
-    def saving(self, key_id: str, *given: Any) -> dict[Any, Any]:
-        *said, request = given
+    def saving(self, request: gr.Request, key_id: str, *given: Any) -> dict[Any, Any]:
         person = person_of(request)
+        fields = dict(zip(handlers.KEY_FIELDS, given, strict=True))
         try:
-            key = handlers.change_key(person, key_id, dict(zip(handlers.KEY_FIELDS, said, strict=True)))
+            key = handlers.change_key(person, key_id, fields)
         except EngineError as error:
             return self.refused(error)
         told = cards.note(t("keys.saved", self.language, name=key.name), "good")

@@ -85,10 +85,9 @@ class ProjectsPage(MarketPage):
             self.project_id: project.id,
         }
 
-    def saving(self, project_id: str, *given: Any) -> dict[Any, Any]:
-        *said, request = given
+    def saving(self, request: gr.Request, project_id: str, *given: Any) -> dict[Any, Any]:
         person = person_of(request)
-        fields = dict(zip(handlers.PROJECT_FIELDS, said, strict=True))
+        fields = dict(zip(handlers.PROJECT_FIELDS, given, strict=True))
         try:
             told = handlers.save_project(person, project_id, fields, self.language)
         except EngineError as error:
