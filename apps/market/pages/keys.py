@@ -29,8 +29,9 @@ class KeysPage(MarketPage):
     tab = "keys"
     catalog = "keys"
     css = f"""{CSS}
-.mbe-form{{max-width:800px}} .mbe-form .row{{align-items:end}}
-.mbe-scopes{{min-width:136px}} .mbe-page .mbe-ways{{margin:12px 0 0}} .mbe-page .mbe-ways a{{margin:0}}
+.mbe-form{{max-width:800px}}
+.mbe-scopes{{min-width:136px}} .mbe-page .mbe-ways{{margin:12px 0 0}}
+.mbe-page .mbe-ways a{{margin:0!important;padding:0!important}}
 """
 
     def build(self) -> None:
