@@ -53,7 +53,8 @@ def calling(request: Request, model: Annotated[str | None, Depends(asked_model)]
         tenant=_text(request, "x-tenant-id"),
         project=_text(request, "x-project-id"),
     )
-    scopes = DOORS.get(request.scope["path"], ("account",))
+    path = str(request.scope["path"])
+    scopes = DOORS.get("/v1/models" if path.startswith("/v1/models/") else path, ("account",))
     keys.check(caller, scope=scopes, ip=request.client.host if request.client else None, model=model)
     return caller
 

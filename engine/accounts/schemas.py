@@ -119,8 +119,8 @@ class Caller:
     """
 
     person: Person
-    key: ApiKeyView | None
-    project: ProjectView | None
+    key: ApiKeyView | None = None
+    project: ProjectView | None = None
     plan: str
 
 
