@@ -7,6 +7,7 @@ may name the tenant and the project that the call is for.
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import anyio.to_thread
 from fastapi import Depends, Request
 
 from engine.accounts import keys
@@ -14,13 +15,13 @@ from engine.accounts.schemas import Caller as Calling
 from engine.accounts.schemas import Person
 from engine.accounts.sessions import COOKIE
 from engine.flows import people
+from engine.flows.charge_call import Credentials
 from engine.kit.errors import Forbidden
 from engine.kit.settings import settings
 
 DOORS = {
     "/v1/models": ("chat", "embeddings"),
     "/v1/embeddings": ("embeddings",),
-    "/v1/chat/completions": ("chat",),
 }
 """Routes that other scopes than "account" open; what is posted to them names a model."""
 
@@ -43,19 +44,18 @@ def calling(request: Request, model: Annotated[str | None, Depends(asked_model)]
     Raises NotSignedIn, NotFound for an unknown project, and Forbidden: for a page of another site, another
     tenant, or something that the key may not do.
     """
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    with_key = scheme.lower() == "bearer" and bool(secret)
-    if not with_key and request.method not in ("GET", "HEAD", "OPTIONS"):
+    secret = _secret(request)
+    if secret is None and request.method not in ("GET", "HEAD", "OPTIONS"):
         _same_site(request)
     caller = people.calling(
-        secret=secret.strip() if with_key else None,
+        secret=secret,
         cookie=request.cookies.get(COOKIE),
         tenant=_text(request, "x-tenant-id"),
         project=_text(request, "x-project-id"),
     )
     path = str(request.scope["path"])
     scopes = DOORS.get("/v1/models" if path.startswith("/v1/models/") else path, ("account",))
-    keys.check(caller, scope=scopes, ip=request.client.host if request.client else None, model=model)
+    keys.check(caller, scope=scopes, ip=_address(request), model=model)
     return caller
 
 
@@ -79,6 +79,28 @@ def _text(request: Request, header: str) -> str | None:
         return value.encode("latin-1").decode()
     except UnicodeError:
         return value
+
+
+async def credentials(request: Request) -> Credentials:
+    """Return what somebody calls with; a key is looked up, and asked what it may do, with the model it calls.
+
+    Raises as `calling` does for a session cookie.
+    """
+    tenant, project = _text(request, "x-tenant-id"), _text(request, "x-project-id")
+    secret = _secret(request)
+    if secret is not None:
+        return Credentials(secret=secret, ip=_address(request), tenant=tenant, project=project)
+    caller = await anyio.to_thread.run_sync(calling, request, None)
+    return Credentials(person=caller.person, tenant=tenant, project=project)
+
+
+def _secret(request: Request) -> str | None:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" and secret else None
+
+
+def _address(request: Request) -> str | None:
+    return request.client.host if request.client else None
 
 
 def _same_site(request: Request) -> None:

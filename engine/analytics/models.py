@@ -29,4 +29,5 @@ class UsageEventRow(Base):
     latency_ms: Mapped[int]
     first_token_ms: Mapped[int | None]
     outcome: Mapped[str]
+    call_id: Mapped[str | None] = mapped_column(index=True)
     exported_at: Mapped[datetime | None]

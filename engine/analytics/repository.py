@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from engine.analytics.models import UsageEventRow
+from engine.kit.database import insert_rows
 
 # A name for "somebody exports usage events" among PostgreSQL's advisory locks.
 EXPORT_LOCK = 0x75736167
 
 
-def add(uow: Session, row: UsageEventRow) -> None:
-    """Write an event."""
-    uow.add(row)
+def add(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write events."""
+    insert_rows(uow, UsageEventRow, rows)
 
 
 def lock_export(uow: Session) -> None:

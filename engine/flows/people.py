@@ -1,5 +1,7 @@
 """Who is asking: by cookie or by API key; and the starter accounts of a fresh machine."""
 
+from sqlalchemy.orm import Session
+
 from engine.accounts import keys, projects, sessions
 from engine.accounts import service as accounts
 from engine.accounts.schemas import Caller, Person
@@ -110,9 +112,18 @@ def calling(
         raise NotSignedIn("accounts.sign_in_first")
     with unit_of_work() as uow:
         found = keys.caller(uow, secret) if secret is not None else accounts.caller(uow, person_id or "")
-        if tenant is not None and tenant != found.person.tenant_id:
-            raise Forbidden("accounts.other_tenant", tenant=tenant[:60])
-        return found if project is None else projects.chosen(uow, found, project)
+        return on_behalf(uow, found, tenant=tenant, project=project)
+
+
+def on_behalf(uow: Session, caller: Caller, *, tenant: str | None, project: str | None) -> Caller:
+    """Return the caller calling for this project, if one is named.
+
+    Raises Forbidden for another tenant's id or another project than the key's, NotFound for a project that
+    the tenant does not have.
+    """
+    if tenant is not None and tenant != caller.person.tenant_id:
+        raise Forbidden("accounts.other_tenant", tenant=tenant[:60])
+    return caller if project is None else projects.chosen(uow, caller, project)
 
 
 def by_id(person_id: str) -> Person:

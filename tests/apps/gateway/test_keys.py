@@ -71,6 +71,32 @@ def test_a_key_reaches_its_models_only(gateway: Gateway, developer: Person, publ
         assert client.post("/v1/chat/completions", content=broken, headers=headers).status_code in (400, 422)
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_what_the_models_routes_refuse_is_neither_held_nor_charged(
+    gateway: Gateway, developer: Person, published: ExpertView, path: str
+) -> None:
+    top_up_wallet.top_up(developer, "20", "first")
+    body = {"model": "help-desk", "max_tokens": 8}
+    body |= {"prompt": "Hello"} if path == "/v1/completions" else {"messages": QUESTION["messages"]}
+    refusals: list[tuple[dict[str, Any], dict[str, str], tuple[int, str]]] = [
+        ({"cap_micro": 1}, {}, (402, "billing.budget_spent")),
+        ({"ips": ("198.51.100.1",)}, {"X-Forwarded-For": "198.51.100.1"}, (403, "accounts.key_ip")),
+        ({"scopes": ("account",)}, {}, (403, "accounts.key_scope")),
+        ({"models": ("other",)}, {}, (403, "accounts.key_model")),
+        ({}, {"X-Tenant-ID": "tn_other"}, (403, "accounts.other_tenant")),
+        ({}, {"X-Project-ID": "nothing"}, (404, "accounts.no_project")),
+    ]
+    for terms, headers, refusal in refusals:
+        answer = with_key(gateway, developer, **terms).post(path, json=body, headers=headers)
+        assert code(answer) == refusal
+    wallet = top_up_wallet.wallet(developer)
+    assert (wallet.balance_micro, wallet.held_micro) == (20_000_000, 0)
+    capped = with_key(gateway, developer, cap_micro=10_000_000)
+    assert capped.post(path, json=body).status_code == 200
+    [spent] = [key.spent_micro for key in manage_keys.keys(developer) if key.cap_micro == 10_000_000]
+    assert spent == 20_000_000 - top_up_wallet.wallet(developer).balance_micro > 0
+
+
 @pytest.mark.parametrize(
     ("ips", "ip", "status"),
     [
