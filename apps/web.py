@@ -82,6 +82,7 @@ def main() -> None:
         port=settings().web_port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # an address that the caller names proves nothing
         timeout_graceful_shutdown=3,
     )
 

@@ -228,7 +228,9 @@ def _network(gateway_port: int) -> Iterator[Network]:
 
 def uploads(home: Path, count: int) -> list[Row]:
     """Send `count` files, each over a connection that is cut once; in a home with a database."""
+    from engine.accounts import keys
     from engine.accounts import service as accounts
+    from engine.accounts.schemas import KeyTerms
     from engine.kit.database import unit_of_work
     from engine.knowledge import service as knowledge
 
@@ -241,7 +243,7 @@ def uploads(home: Path, count: int) -> list[Row]:
             roles=["developer"],
             plan="enterprise",
         )
-        _, key = accounts.create_key(uow, person=person, name="benchmark")
+        _, key = keys.create(uow, person=person, terms=KeyTerms(name="benchmark"))
     lost = doubled = 0
     again: dict[bool, list[int]] = {False: [0], True: [0]}
     quick = mock.patch.object(sender, "PAUSES", PAUSES)

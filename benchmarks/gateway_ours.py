@@ -15,7 +15,9 @@ MODEL = "base"  # the same name that the upstream and the rivals have
 
 def people(count: int, *, credits: int = 1_000_000) -> tuple[str, ...]:
     """Make an expert at a price and `count` tenants of one person with credits; return their API keys."""
+    from engine.accounts import keys
     from engine.accounts import service as accounts
+    from engine.accounts.schemas import KeyTerms
     from engine.billing import service as billing
     from engine.kit.clock import now
     from engine.kit.database import unit_of_work
@@ -72,7 +74,7 @@ def people(count: int, *, credits: int = 1_000_000) -> tuple[str, ...]:
                     uow, tenant_id=one.tenant_id, amount_micro=part * CREDIT, key=f"fill {left}", by="bench"
                 )
                 left -= part
-            secrets.append(accounts.create_key(uow, person=one, name="bench")[1])
+            secrets.append(keys.create(uow, person=one, terms=KeyTerms(name="bench"))[1])
     return tuple(secrets)
 
 

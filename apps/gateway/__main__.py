@@ -16,5 +16,6 @@ if __name__ == "__main__":
         port=settings().gateway_port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # an address that the caller names proves nothing
         timeout_graceful_shutdown=5,
     )

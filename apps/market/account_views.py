@@ -1,4 +1,4 @@
-"""HTML of the wallet, of a receipt, of usage and of API keys."""
+"""HTML of the wallet, of a receipt and of usage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from html import escape
 
 from apps import cards
 from apps.cards import Html
-from apps.market.views import copyable, expert_address, finish, receipt_address, t_
-from engine.accounts.schemas import ApiKeyView
+from apps.market.views import expert_address, finish, receipt_address, t_
 from engine.billing.schemas import Receipt
 from engine.flows.top_up_wallet import Wallet
 from engine.kit.messages import t
@@ -165,60 +164,3 @@ def spending(
 
 def _row(one: Spending, language: str) -> list[cards.Cell]:
     return [one.calls, one.tokens, cards.money(one.micro, language)]
-
-
-# Keys
-
-
-def keys(found: Sequence[ApiKeyView], language: str) -> str:
-    """Return the table of keys; each live one has the way to revoke it."""
-    if not found:
-        return cards.empty(t("marketplace.no_keys", language))
-    headers = [
-        t(f"marketplace.{key}", language)
-        for key in ("key_name", "key_starts", "created", "last_used", "state")
-    ]
-    never = cards.muted(t("marketplace.never", language)).text
-    rows: list[list[cards.Cell]] = [
-        [
-            key.name,
-            cards.code(f"{key.prefix}…"),
-            cards.moment(key.created_at, language),
-            cards.moment(key.last_used_at, language) if key.last_used_at else Html(never, 0),
-            _key_state(key, language),
-        ]
-        for key in found
-    ]
-    return cards.table(
-        [*headers, ""], [[*row, _way(key, language)] for row, key in zip(rows, found, strict=True)]
-    )
-
-
-def _key_state(key: ApiKeyView, language: str) -> Html:
-    live = key.revoked_at is None
-    return cards.state(
-        t("marketplace.key_live" if live else "marketplace.key_revoked", language), "good" if live else "calm"
-    )
-
-
-def _way(key: ApiKeyView, language: str) -> Html:
-    if key.revoked_at is not None:
-        return Html("", "")
-    return cards.link(f"/{language}/market/keys?revoke={key.id}", t("marketplace.revoke", language))
-
-
-def secret(value: str, language: str) -> str:
-    """Return a new key's secret, this once."""
-    words = t("marketplace.secret_once", language)
-    return f'<div class="mbe-card">{copyable(value, language, words)}</div>'
-
-
-def revoke_question(key: ApiKeyView, language: str) -> str:
-    """Return what revoking would do."""
-    back = f'<a class="mbe-back" href="/{language}/market/keys">← {t_("revoke_no", language)}</a>'
-    return f"{back}<p>{t_('revoke_ask', language, name=key.name)}</p>"
-
-
-def revoked(key: ApiKeyView, language: str) -> str:
-    """Return that a key is useless now."""
-    return cards.note(t("marketplace.revoked_done", language, name=key.name), "good")

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import gradio as gr
 
-from apps.market.pages import catalog, expert, keys, passage, usage, wallet
+from apps.market.pages import catalog, expert, keys, passage, projects, usage, wallet
 from engine.kit.messages import t
 
 PAGES: tuple[tuple[str, str, ModuleType], ...] = (
@@ -12,6 +12,7 @@ PAGES: tuple[tuple[str, str, ModuleType], ...] = (
     ("wallet", "tab_wallet", wallet),
     ("usage", "tab_usage", usage),
     ("keys", "tab_keys", keys),
+    ("projects", "tab_keys", projects),
     ("passage", "passage", passage),
 )
 """Address below the market, key of the page's name, and the page."""

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from apps.market import account_views, charts, views
 from apps.market.account_views import Spending
 from apps.passage import Cited
-from engine.accounts.schemas import ApiKeyView, Person
+from engine.accounts.schemas import Person
 from engine.billing.schemas import Receipt
 from engine.flows import browse_market, open_citation, top_up_wallet
 from engine.inference import state
@@ -179,33 +179,3 @@ def _model(one: Receipt) -> str:
 
 def _day(one: Receipt) -> str:
     return f"{one.created_at:%Y-%m-%d}"
-
-
-def keys(person: Person, language: str) -> str:
-    """Return the table of the person's keys."""
-    return account_views.keys(browse_market.keys(person), language)
-
-
-def create_key(person: Person, name: str, language: str) -> str:
-    """Make a key and return its secret as HTML, this once. Raises BadInput naming the name."""
-    _, secret = browse_market.create_key(person, name or "")
-    return account_views.secret(secret, language)
-
-
-def _live_key(person: Person, key_id: str) -> ApiKeyView:
-    for key in browse_market.keys(person):
-        if key.id == key_id and key.revoked_at is None:
-            return key
-    raise NotFound("marketplace.key_gone")
-
-
-def revoke_question(person: Person, key_id: str, language: str) -> str:
-    """Return what revoking a live key would do. Raises NotFound."""
-    return account_views.revoke_question(_live_key(person, key_id), language)
-
-
-def revoke(person: Person, key_id: str, language: str) -> str:
-    """Make a key useless and say so. Raises NotFound for one that is not the person's, or revoked."""
-    key = _live_key(person, key_id)
-    browse_market.revoke_key(person, key_id)
-    return account_views.revoked(key, language)

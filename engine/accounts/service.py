@@ -1,9 +1,7 @@
-"""Rules about people: signing in, roles, API keys."""
+"""Rules about people: signing in, roles, plans. Their keys are in `keys`, their projects in `projects`."""
 
-import hashlib
 import secrets
 from collections.abc import Collection, Iterable
-from datetime import timedelta
 from functools import lru_cache
 
 from argon2 import PasswordHasher
@@ -12,10 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from engine.accounts import repository
-from engine.accounts.models import ApiKeyRow, PersonRow, TenantRow
+from engine.accounts.models import PersonRow, TenantRow
 from engine.accounts.plans import PLANS, Plan
-from engine.accounts.schemas import ROLES, ApiKeyView, Person, TenantView
-from engine.kit.clock import now
+from engine.accounts.schemas import ROLES, Caller, Person, TenantView
 from engine.kit.errors import BadInput, Conflict, Forbidden, NotFound, NotSignedIn
 from engine.kit.ids import new_id
 from engine.kit.messages import LANGUAGES
@@ -111,6 +108,14 @@ def person(uow: Session, person_id: str) -> Person:
     return _value(row)
 
 
+def caller(uow: Session, person_id: str) -> Caller:
+    """Return a person as somebody who calls with a session. Raises NotSignedIn when unknown or disabled."""
+    found = repository.caller(uow, person_id)
+    if found is None:
+        raise NotSignedIn("accounts.sign_in_first")
+    return found
+
+
 def find_by_email(uow: Session, email: str) -> Person | None:
     """Return the person with this address, if there is one."""
     row = repository.by_email(uow, email.strip().lower())
@@ -133,10 +138,6 @@ def require(who: Person, *roles: str) -> None:
     """Raise Forbidden unless `who` has one of `roles`."""
     if not who.roles.intersection(roles):
         raise Forbidden("accounts.needs_role", role=roles[0])
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def plan(uow: Session, tenant_id: str) -> Plan:
@@ -174,45 +175,3 @@ def change_plan(uow: Session, tenant_id: str, plan: str) -> TenantView:
     row.plan = plan
     uow.flush()
     return TenantView.model_validate(row)
-
-
-def create_key(uow: Session, *, person: Person, name: str) -> tuple[ApiKeyView, str]:
-    """Make an API key for `person`; the secret returned beside it is never shown again."""
-    clean = name.strip()
-    if not 1 <= len(clean) <= 100:
-        raise BadInput("accounts.key_name", field="name")
-    secret = f"mbe-{secrets.token_urlsafe(32)}"
-    row = ApiKeyRow(
-        id=new_id("key"),
-        person_id=person.id,
-        tenant_id=person.tenant_id,
-        name=clean,
-        prefix=secret[:10],
-        secret_hash=_hash(secret),
-    )
-    uow.add(row)
-    uow.flush()
-    return ApiKeyView.model_validate(row), secret
-
-
-def person_for_key(uow: Session, secret: str) -> Person:
-    """Return whose key this is. Raises NotSignedIn for an unknown or revoked key."""
-    key = repository.live_key(uow, _hash(secret))
-    row = repository.by_id(uow, key.person_id) if key else None
-    if key is None or row is None:
-        raise NotSignedIn("accounts.bad_key")
-    repository.touch_key(uow, key.id, now(), now() - timedelta(minutes=1))
-    return _value(row)
-
-
-def keys(uow: Session, person: Person) -> list[ApiKeyView]:
-    """Return a person's keys, newest first, revoked ones included."""
-    return [ApiKeyView.model_validate(row) for row in repository.keys_of(uow, person.id)]
-
-
-def revoke_key(uow: Session, person: Person, key_id: str) -> None:
-    """Make a key useless at once. Raises NotFound when it is not this person's."""
-    row = uow.get(ApiKeyRow, key_id)
-    if row is None or row.person_id != person.id:
-        raise NotFound("accounts.no_key")
-    row.revoked_at = row.revoked_at or now()

@@ -1,7 +1,7 @@
 """Finding an expert, and paging through one's own standing."""
 
 from engine.accounts import service as accounts
-from engine.accounts.schemas import ApiKeyView, Person
+from engine.accounts.schemas import Person
 from engine.billing import service as billing
 from engine.billing.schemas import EntryView, ExpertEarnings
 from engine.kit.database import unit_of_work
@@ -25,24 +25,6 @@ def developer_name(expert: ExpertView) -> str:
     """Return who made an expert."""
     with unit_of_work() as uow:
         return accounts.names(uow, [expert.owner_id]).get(expert.owner_id, "")
-
-
-def keys(person: Person) -> list[ApiKeyView]:
-    """Return the person's API keys, newest first."""
-    with unit_of_work() as uow:
-        return accounts.keys(uow, person)
-
-
-def create_key(person: Person, name: str) -> tuple[ApiKeyView, str]:
-    """Make an API key; the secret is returned this once."""
-    with unit_of_work() as uow:
-        return accounts.create_key(uow, person=person, name=name)
-
-
-def revoke_key(person: Person, key_id: str) -> None:
-    """Make one of the person's keys useless at once."""
-    with unit_of_work() as uow:
-        accounts.revoke_key(uow, person, key_id)
 
 
 def earnings(person: Person) -> tuple[int, list[ExpertEarnings]]:

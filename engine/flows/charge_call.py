@@ -22,6 +22,7 @@ from engine.analytics import service as analytics
 from engine.analytics.schemas import UsageEvent
 from engine.billing import holds, prices
 from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settlement
+from engine.flows import people
 from engine.inference import tokens
 from engine.inference.schemas import Completion, Delta, Usage
 from engine.kit.clock import now
@@ -33,17 +34,23 @@ from engine.kit.logs import current_trace, logger
 from engine.kit.settings import settings
 from engine.market import service as market
 from engine.market.schemas import ExpertView
-from engine.serving.limits import Limit, limiter
+from engine.serving.limits import Kind, Limit, limiter
 
 log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Who calls: a person that is known already, or the secret of an API key."""
+    """Who calls: a person that is known already, or the secret of an API key; where from and what for.
+
+    `project` is the id or name of one, `tenant` the id of the caller's own, if they say so.
+    """
 
     person: Person | None = None
     secret: str = ""
+    ip: str | None = None
+    tenant: str | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +166,8 @@ def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
                 caller = callers[who.secret]
             if isinstance(caller, EngineError):
                 raise caller
+            caller = people.on_behalf(uow, caller, tenant=who.tenant, project=who.project)
+            keys.check(caller, scope="chat", ip=who.ip, model=model)
             if model not in found:
                 market.by_name(uow, model)  # which says what there is instead
                 listings.forget()
@@ -284,10 +293,26 @@ async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: fl
         await limiter().leave(granted, _total(ticket.counted) if ticket.receipt else 0)
 
 
+KINDS: tuple[Kind, ...] = ("requests_per_minute", "tokens_per_minute", "parallel")
+
+
 def limits_of(caller: Caller) -> list[Limit]:
-    """Return the limits that a call of somebody counts against."""
-    tenant = caller.person.tenant_id
-    return [Limit(scope="tenant", subject=tenant, kind="parallel", most=PLANS[caller.plan].queries)]
+    """Return the limits that a call of somebody counts against: of the plan, the project and the key."""
+    tenant, project, key = caller.person.tenant_id, caller.project, caller.key
+    limits = [Limit(scope="tenant", subject=tenant, kind="parallel", most=PLANS[caller.plan].queries)]
+    if key is not None:
+        limits += [
+            Limit(scope="key", subject=key.id, kind=kind, most=most)
+            for kind in KINDS
+            if (most := getattr(key, kind)) is not None
+        ]
+    if project is not None:
+        limits += [
+            Limit(scope="project", subject=project.id, kind=kind, most=most)
+            for kind in (*KINDS, "requests_per_day")
+            if (most := getattr(project, kind)) is not None
+        ]
+    return limits
 
 
 @asynccontextmanager
@@ -320,9 +345,11 @@ async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
             "model": ticket.offer.expert.name,
             "person_id": caller.person.id,
             "key_id": caller.key.id if caller.key else None,
+            "project_id": caller.project.id if caller.project else None,
             "trace_id": ticket.trace_id,
         },
         expires_at=now() + timedelta(seconds=settings().hold_timeout),
+        budget_id=caller.key.budget_id if caller.key else None,
     )
     placing = asyncio.ensure_future(_holds.ask(request))
     try:

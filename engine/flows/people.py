@@ -1,8 +1,10 @@
 """Who is asking: by cookie or by API key; and the starter accounts of a fresh machine."""
 
+from sqlalchemy.orm import Session
+
+from engine.accounts import keys, projects, sessions
 from engine.accounts import service as accounts
-from engine.accounts import sessions
-from engine.accounts.schemas import Person
+from engine.accounts.schemas import Caller, Person
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict, Forbidden, NotSignedIn
 from engine.kit.settings import settings
@@ -83,9 +85,45 @@ def by_cookie(cookie: str | None) -> Person:
 
 
 def by_key(secret: str) -> Person:
-    """Return the person of an API key. Raises NotSignedIn."""
+    """Return the person of an API key that is used on this machine, for all that its account may do.
+
+    Raises NotSignedIn for a key that counts no more, Forbidden for one that may not do this.
+    """
     with unit_of_work() as uow:
-        return accounts.person_for_key(uow, secret)
+        caller = keys.caller(uow, secret)
+    keys.check(caller, scope="account", ip="127.0.0.1")
+    return caller.person
+
+
+def calling(
+    *,
+    secret: str | None = None,
+    cookie: str | None = None,
+    tenant: str | None = None,
+    project: str | None = None,
+) -> Caller:
+    """Return who calls, with a key or else a session's cookie, for a project if one is named.
+
+    Raises NotSignedIn, Forbidden for another tenant's id or another project than the key's, NotFound for a
+    project that the tenant does not have. What the key may do is still to be checked.
+    """
+    person_id = None if secret is not None else sessions.read(cookie)
+    if secret is None and person_id is None:
+        raise NotSignedIn("accounts.sign_in_first")
+    with unit_of_work() as uow:
+        found = keys.caller(uow, secret) if secret is not None else accounts.caller(uow, person_id or "")
+        return on_behalf(uow, found, tenant=tenant, project=project)
+
+
+def on_behalf(uow: Session, caller: Caller, *, tenant: str | None, project: str | None) -> Caller:
+    """Return the caller calling for this project, if one is named.
+
+    Raises Forbidden for another tenant's id or another project than the key's, NotFound for a project that
+    the tenant does not have.
+    """
+    if tenant is not None and tenant != caller.person.tenant_id:
+        raise Forbidden("accounts.other_tenant", tenant=tenant[:60])
+    return caller if project is None else projects.chosen(uow, caller, project)
 
 
 def by_id(person_id: str) -> Person:

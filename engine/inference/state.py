@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,19 @@ def status() -> ServerStatus:
     return ServerStatus.model_validate({k: values[k] for k in ServerStatus.model_fields})
 
 
+LOOK_SECONDS = 0.5
+_looked: tuple[float, Path, bool] | None = None
+
+
 def answers() -> bool:
-    """Return whether an answer can be asked for now."""
-    return settings().inference == "fake" or status().state == "ready"
+    """Return whether an answer can be asked for now, as it was at most half a second ago.
+
+    Every call asks this, and looking costs more than much else of a call.
+    """
+    global _looked
+    if settings().inference == "fake":
+        return True
+    path, at = state_path(), time.monotonic()
+    if _looked is None or not _looked[2] or _looked[1] != path or at - _looked[0] > LOOK_SECONDS:
+        _looked = at, path, status().state == "ready"
+    return _looked[2]

@@ -1,4 +1,4 @@
-"""Signing in and out, who I am, and API keys."""
+"""Signing in and out, and who I am."""
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field
 from apps.cookies import clear_session, set_session
 from apps.gateway.errors import language_of
 from apps.gateway.identity import Caller
-from engine.accounts.schemas import ApiKeyView, Person
-from engine.flows import browse_market, people
+from engine.accounts.schemas import Person
+from engine.flows import people
 
 router = APIRouter(tags=["accounts"])
 
@@ -30,18 +30,6 @@ class StarterRole(BaseModel):
     """Which starter account to continue as."""
 
     role: str
-
-
-class KeyName(BaseModel):
-    """What to call a key."""
-
-    name: str
-
-
-class NewKey(ApiKeyView):
-    """A key just made; `secret` is shown this once."""
-
-    secret: str
 
 
 def _entered(entered: tuple[Person, str], response: Response) -> Person:
@@ -86,23 +74,3 @@ def sign_out(response: Response) -> dict[str, bool]:
 def me(caller: Caller) -> Person:
     """Say who is calling."""
     return caller
-
-
-@router.get("/api/keys")
-def keys(caller: Caller) -> list[ApiKeyView]:
-    """List my API keys."""
-    return browse_market.keys(caller)
-
-
-@router.post("/api/keys", status_code=201)
-def create_key(given: KeyName, caller: Caller) -> NewKey:
-    """Make an API key."""
-    view, secret = browse_market.create_key(caller, given.name)
-    return NewKey(**view.model_dump(), secret=secret)
-
-
-@router.delete("/api/keys/{key_id}")
-def revoke_key(key_id: str, caller: Caller) -> dict[str, bool]:
-    """Revoke an API key at once."""
-    browse_market.revoke_key(caller, key_id)
-    return {"revoked": True}

@@ -8,9 +8,9 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from engine.accounts.schemas import Person
+from engine.accounts.schemas import KeyTerms, Person
 from engine.billing import service as billing
-from engine.flows import browse_market, edit_chunks
+from engine.flows import edit_chunks, manage_keys
 from engine.flows import prepare_knowledge as flow
 from engine.kit.database import unit_of_work
 from engine.kit.money import CREDIT
@@ -63,7 +63,7 @@ def test_a_stream_names_the_same_address_and_a_key_opens_it(
     streamed = client.post("/v1/chat/completions", json={**QUESTION, "stream": True}).text
     (first,) = json.loads(streamed.splitlines()[0].removeprefix("data: "))["citations"][:1]
     assert first == whole
-    _, secret = browse_market.create_key(consumer, "reader")
+    _, secret = manage_keys.create_key(consumer, KeyTerms(name="reader"))
     by_key = gateway(None).get(str(first["url"]), headers={"Authorization": f"Bearer {secret}"})
     assert by_key.status_code == 200 and by_key.json()["document"] == "帮助.md"
 
@@ -72,7 +72,7 @@ def test_the_official_client_gets_the_address_beside_its_own_fields(
     gateway: Gateway, consumer: Person, published: ExpertView
 ) -> None:
     cited = asked(gateway(consumer), consumer)
-    _, secret = browse_market.create_key(consumer, "reader")
+    _, secret = manage_keys.create_key(consumer, KeyTerms(name="reader"))
     with openai.OpenAI(
         base_url="http://testserver/v1", api_key=secret, max_retries=0, http_client=gateway(None)
     ) as client:

@@ -13,7 +13,15 @@ from apps.market.pages import expert
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_page_builds_and_no_event_is_public(language: str) -> None:
     demo = market.build(language)
-    assert [path for path, *_ in demo.pages] == ["", "expert", "wallet", "usage", "keys", "passage"]
+    assert [path for path, *_ in demo.pages] == [
+        "",
+        "expert",
+        "wallet",
+        "usage",
+        "keys",
+        "projects",
+        "passage",
+    ]
     public = [fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"]
     assert public == []
 

@@ -138,18 +138,18 @@ def test_a_task_cancelled_while_the_hold_is_placed_leaves_no_hold_behind(
 ) -> None:
     publish()
     entered = anyio.Event()
-    hold_many = holds.hold_many
+    hold = holds.hold_ordinary
 
     async def cancel() -> None:
         loop = asyncio.get_running_loop()
 
         def slow(*given: Any) -> Any:
-            held = hold_many(*given)
+            held = hold(*given)
             loop.call_soon_threadsafe(entered.set)
             time.sleep(0.2)
             return held
 
-        monkeypatch.setattr(holds, "hold_many", slow)
+        monkeypatch.setattr(holds, "hold_ordinary", slow)
 
         async def drain() -> None:
             async for _ in chat.ask(chen, "help-desk", (), "How long do returns take?", "en"):

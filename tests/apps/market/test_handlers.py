@@ -8,8 +8,8 @@ import pytest
 
 from apps.market import chat, handlers, views
 from engine.accounts.schemas import Person
-from engine.flows import browse_market, people, top_up_wallet
-from engine.kit.errors import BadInput, Forbidden, NotFound, NotSignedIn
+from engine.flows import top_up_wallet
+from engine.kit.errors import BadInput, Forbidden, NotFound
 from engine.kit.settings import settings
 from tests.apps.market.conftest import Publish
 
@@ -136,25 +136,3 @@ def test_usage_adds_up_by_expert_and_by_day(chen: Person, poor: Person, publish:
     assert len(bars["help-desk"]) == 7 and bars["help-desk"][-1] == pytest.approx(sum(paid) / 1e6)
     nothing = handlers.usage(poor, 7, "en")
     assert nothing.plot is None and "mbe-empty" in nothing.tables
-
-
-def test_a_key_is_shown_once_works_and_is_revoked_after_a_question(chen: Person, poor: Person) -> None:
-    with pytest.raises(BadInput) as caught:
-        handlers.create_key(chen, " ", "en")
-    assert caught.value.field == "name"
-    shown = handlers.create_key(chen, "web <i>", "en")
-    secret = shown.split('data-text="')[1].split('"')[0]
-    assert people.by_key(secret).id == chen.id
-    listed = handlers.keys(chen, "en")
-    key = browse_market.keys(chen)[0]
-    assert secret not in listed and "web &lt;i&gt;" in listed and f"revoke={key.id}" in listed
-    with pytest.raises(NotFound):
-        handlers.revoke_question(poor, key.id, "en")
-    with pytest.raises(NotFound):
-        handlers.revoke(poor, key.id, "en")
-    assert "web &lt;i&gt;" in handlers.revoke_question(chen, key.id, "en")
-    assert people.by_key(secret).id == chen.id
-    handlers.revoke(chen, key.id, "en")
-    with pytest.raises(NotSignedIn):
-        people.by_key(secret)
-    assert "revoke=" not in handlers.keys(chen, "en")

@@ -1,10 +1,10 @@
 import pytest
 
 from engine.accounts import service, sessions
-from engine.accounts.models import ApiKeyRow, PersonRow
+from engine.accounts.models import PersonRow
 from engine.accounts.schemas import Person
 from engine.kit.database import unit_of_work
-from engine.kit.errors import BadInput, Conflict, Forbidden, NotFound, NotSignedIn
+from engine.kit.errors import BadInput, Conflict, Forbidden, NotSignedIn
 
 
 def make(email: str = "ann@example.com", roles: tuple[str, ...] = ("developer",)) -> Person:
@@ -56,23 +56,6 @@ def test_roles_are_checked() -> None:
     service.require(ann, "consumer", "developer")
     with pytest.raises(Forbidden):
         service.require(ann, "reviewer")
-
-
-def test_a_key_works_until_it_is_revoked_and_its_secret_is_not_kept(db: str) -> None:
-    ann, bob = make(), make("bob@example.com")
-    with unit_of_work() as uow:
-        key, secret = service.create_key(uow, person=ann, name="laptop")
-    with unit_of_work() as uow:
-        assert service.person_for_key(uow, secret) == ann
-        row = uow.get(ApiKeyRow, key.id)
-        assert row is not None and secret not in (row.secret_hash, row.prefix)
-        with pytest.raises(NotFound):
-            service.revoke_key(uow, bob, key.id)
-        service.revoke_key(uow, ann, key.id)
-    with unit_of_work() as uow:
-        with pytest.raises(NotSignedIn):
-            service.person_for_key(uow, secret)
-        assert [k.revoked_at is not None for k in service.keys(uow, ann)] == [True]
 
 
 def test_a_session_cookie_cannot_be_forged(home: object) -> None:

@@ -19,7 +19,7 @@ from engine.flows.answer_request import AnswerPart, ChatRequest, answer
 from engine.inference import pool, tokens
 from engine.inference.schemas import Delta, Usage
 from engine.kit.database import unit_of_work
-from engine.kit.errors import EngineError, InsufficientCredit, NotFound, UpstreamFailed
+from engine.kit.errors import InsufficientCredit, NotFound, UpstreamFailed
 from engine.kit.money import CREDIT
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
@@ -135,15 +135,15 @@ def test_leaving_while_being_admitted_leaves_no_hold(
     rich: Person, published: ExpertView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     says(monkeypatch, Delta(text="never"))
-    hold_many, begun, placed = holds.hold_many, threading.Event(), threading.Event()
+    hold, begun, placed = holds.hold_ordinary, threading.Event(), threading.Event()
 
-    def slow(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | EngineError]:
+    def slow(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | None]:
         begun.set()
         time.sleep(0.1)
         placed.set()
-        return hold_many(uow, requests)
+        return hold(uow, requests)
 
-    monkeypatch.setattr(holds, "hold_many", slow)
+    monkeypatch.setattr(holds, "hold_ordinary", slow)
 
     async def leave_at_once() -> None:
         asking = asyncio.create_task(collected(rich))

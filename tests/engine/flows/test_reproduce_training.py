@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from engine import cli
-from engine.accounts import service as accounts
-from engine.accounts.schemas import Person
+from engine.accounts import keys
+from engine.accounts.schemas import KeyTerms, Person
 from engine.flows import import_dataset, publish_expert, report_training, reproduce_training, train_expert
 from engine.kit.blobs import blobs
 from engine.kit.database import unit_of_work
@@ -76,7 +76,7 @@ def test_a_training_done_again_gives_the_same_weights_until_data_or_base_change(
     import_dataset.delete(dana, dataset_id)
     import_rows(dana, name="Once more")
     with unit_of_work() as uow:
-        key = accounts.create_key(uow, person=dana, name="cli")[1]
+        key = keys.create(uow, person=dana, terms=KeyTerms(name="cli"))[1]
     ended = CliRunner().invoke(cli.app, ["reproduce", str(path), "--key", key])
     assert ended.exit_code == 0, ended.output
     assert "largest difference 0.0" in ended.stdout

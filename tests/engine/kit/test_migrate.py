@@ -5,6 +5,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from engine.accounts import keys
+from engine.accounts.schemas import KeyTerms
 from engine.flows import edit_chunks
 from engine.jobs import service as jobs
 from engine.kit.database import Base, engine, plain_url, unit_of_work
@@ -146,3 +148,28 @@ def test_bases_made_before_there_were_indexes_keep_all_but_their_vectors(db: str
         found = {job.id: job for job in jobs.listing(uow, "t1", subject_id=base.index_id)}
     assert found["job_2"].state == "cancelled" and found["job_1"].params["index_id"] == base.index_id
     assert edit_chunks.index_what_lost_its_vectors() == 1
+
+
+def test_keys_from_before_they_had_limits_go_on_as_they_were(db: str) -> None:
+    begin_at("0011")
+    with unit_of_work() as uow:
+        uow.execute(
+            text(
+                "insert into tenants (id, name, plan, created_at) values ('t', 'T', 'free', now());"
+                "insert into people (id, tenant_id, email, name, password_hash, roles, language, disabled,"
+                " created_at) values ('p', 't', 'p@example.com', 'P', '', '[]', 'en', false, now());"
+                "insert into api_keys (id, person_id, tenant_id, name, prefix, secret_hash, created_at)"
+                " values ('key_1', 'p', 't', 'Old', 'mbe-old', encode(sha256('mbe-old'), 'hex'), now())"
+            )
+        )
+    command.upgrade(alembic_config(db), "0012")
+    with unit_of_work() as uow:
+        caller = keys.caller(uow, "mbe-old")
+        assert caller.key is not None and not caller.key.limited
+        limits = KeyTerms(name="New", parallel=1)
+        keys.create(uow, person=caller.person, terms=limits)
+    command.downgrade(alembic_config(db), "0011")
+    with unit_of_work() as uow:
+        live = uow.execute(text("select name from api_keys where revoked_at is null")).scalars().all()
+        assert live == ["Old"]
+    upgrade(plain_url())
