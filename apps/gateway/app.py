@@ -7,6 +7,7 @@ from apps.gateway import docs, errors
 from apps.gateway.routes import (
     accounts,
     arena,
+    cash,
     datasets,
     embeddings,
     human_eval,
@@ -23,6 +24,7 @@ from apps.gateway.routes import (
     training,
     uploads,
     wallet,
+    webhooks,
 )
 from engine.inference import state
 from engine.kit.settings import settings
@@ -38,6 +40,8 @@ def create_app() -> FastAPI:
         embeddings,
         accounts,
         wallet,
+        cash,
+        webhooks,
         uploads,
         knowledge,
         retrieval,
