@@ -20,6 +20,7 @@ from apps.gateway.routes import (
     reports,
     retrieval,
     search,
+    statements,
     take_along,
     training,
     uploads,
@@ -58,6 +59,7 @@ def create_app() -> FastAPI:
     )
     for part in parts:
         app.include_router(part.router)
+    app.include_router(statements.router, prefix="/api")
 
     app.include_router(docs.router)
 
