@@ -1,9 +1,9 @@
 """The SQL of usage events."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, Text, and_, any_, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from engine.analytics.models import UsageEventRow
@@ -36,3 +36,35 @@ def waiting(uow: Session, limit: int) -> list[UsageEventRow]:
 def mark_exported(uow: Session, ids: Sequence[str], at: datetime) -> None:
     """Note that these events are in a file."""
     uow.execute(update(UsageEventRow).where(UsageEventRow.id.in_(ids)).values(exported_at=at))
+
+
+def between(uow: Session, since: datetime, until: datetime, ids: Collection[str]) -> list[UsageEventRow]:
+    """Return the events of a time and those named, oldest first."""
+    wanted = and_(UsageEventRow.at >= since, UsageEventRow.at < until)
+    if ids:
+        wanted = or_(wanted, UsageEventRow.id.in_(ids))
+    query = select(UsageEventRow).where(wanted).order_by(UsageEventRow.at, UsageEventRow.id)
+    return list(uow.scalars(query))
+
+
+def of_receipts(uow: Session, receipt_ids: Collection[str]) -> list[UsageEventRow]:
+    """Return the events of receipts, oldest first."""
+    query = select(UsageEventRow).where(
+        UsageEventRow.receipt_id == any_(cast(list(receipt_ids), ARRAY(Text)))
+    )
+    return list(uow.scalars(query.order_by(UsageEventRow.at, UsageEventRow.id)))
+
+
+def link(uow: Session, receipts: Mapping[str, str]) -> None:
+    """Note whose receipt is whose, by event, where none is noted yet."""
+    query = text(
+        "UPDATE usage_events u SET receipt_id = l.receipt_id"
+        " FROM unnest(CAST(:ids AS text[]), CAST(:receipts AS text[])) AS l(id, receipt_id)"
+        " WHERE u.id = l.id AND u.receipt_id IS NULL"
+    )
+    uow.execute(query, {"ids": list(receipts), "receipts": list(receipts.values())})
+
+
+def first(uow: Session) -> datetime | None:
+    """Return when the oldest event was."""
+    return uow.scalar(select(UsageEventRow.at).order_by(UsageEventRow.at).limit(1))

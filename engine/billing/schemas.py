@@ -160,7 +160,7 @@ class CodeBatch(NamedTuple):
     """Codes that were made together: how many, how many of them are redeemed, what each is worth."""
 
     id: str
-    count: int
+    made: int
     redeemed: int
     amount_micro: int
     by_id: str

@@ -4,8 +4,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from apps.gateway.identity import Caller
+from engine.billing.reconciliation import Reconciliation
 from engine.billing.schemas import EntryView, Order, Payout, Receipt, Refund
-from engine.flows import fill_wallet, give_back, pay_out
+from engine.flows import fill_wallet, give_back, pay_out, reconcile
 
 router = APIRouter(prefix="/api", tags=["money"])
 
@@ -180,3 +181,15 @@ def find_receipt(receipt_id: str, caller: Caller) -> FoundReceipt:
 def refund(receipt_id: str, given: GiveBack, caller: Caller) -> Refund:
     """Give credits back on a receipt, in part or whole."""
     return give_back.refund(caller, receipt_id, given.amount, given.reason, given.key)
+
+
+@router.get("/operator/reconciliation")
+def reconciliation(caller: Caller) -> Reconciliation | None:
+    """Return the newest comparison of usage, receipts and ledger; nothing before the first."""
+    return reconcile.latest(caller)
+
+
+@router.post("/operator/reconciliation")
+def reconcile_now(caller: Caller) -> Reconciliation:
+    """Compare everything now."""
+    return reconcile.check(caller)

@@ -104,7 +104,7 @@ def test_a_code_is_redeemed_by_one_of_two_and_wrong_ones_are_counted(
     assert mine.post("/api/wallet/redeem", json={"code": second}).status_code == 200
     assert wallet(mine) == (6 * CREDIT, 0, 0)
     [batch] = gateway(operator).get("/api/operator/codes").json()
-    assert (batch["count"], batch["redeemed"]) == (2, 2) and "hash" not in batch
+    assert (batch["made"], batch["redeemed"]) == (2, 2) and "hash" not in batch
 
 
 @pytest.fixture

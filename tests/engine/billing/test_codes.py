@@ -42,7 +42,7 @@ def test_codes_are_all_different_and_only_their_hashes_are_kept(db: str) -> None
         stored = str(uow.execute(text("SELECT to_jsonb(c) FROM billing_codes c")).all())
         [batch] = codes.batches(uow)
     assert not any(code in stored or code.replace("-", "")[3:] in stored for code in found)
-    assert (batch.count, batch.redeemed, batch.amount_micro) == (200, 0, 5 * CREDIT)
+    assert (batch.made, batch.redeemed, batch.amount_micro) == (200, 0, 5 * CREDIT)
 
 
 @pytest.mark.parametrize(
