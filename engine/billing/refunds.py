@@ -1,8 +1,10 @@
 """Giving back what a call cost, in full or in part."""
 
+from datetime import datetime
+
 from sqlalchemy.orm import Session
 
-from engine.billing import repository
+from engine.billing import repository, repository_cash
 from engine.billing.booking import PLATFORM, Movement, book, booked_before
 from engine.billing.holds import check_key
 from engine.billing.models import ReceiptRow, RefundRow
@@ -87,3 +89,13 @@ def _found(uow: Session, receipt_id: str) -> ReceiptRow:
 def refunds(uow: Session, receipt_ids: list[str]) -> list[Refund]:
     """Return the refunds on receipts, oldest first."""
     return [Refund.model_validate(row) for row in repository.refunds(uow, receipt_ids)]
+
+
+def of_tenant(
+    uow: Session, tenant_id: str, since: datetime, limit: int = 200
+) -> list[tuple[Refund, Receipt]]:
+    """Return a tenant's refunds since a moment, each with its receipt, newest first."""
+    return [
+        (Refund.model_validate(refund), Receipt.model_validate(receipt))
+        for refund, receipt in repository_cash.refunds_of(uow, tenant_id, since, limit)
+    ]

@@ -7,7 +7,15 @@ from typing import Any
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
-from engine.billing.models import CodeRow, CodeTry, OrderRow, PaymentEventRow, PayoutRow
+from engine.billing.models import (
+    CodeRow,
+    CodeTry,
+    OrderRow,
+    PaymentEventRow,
+    PayoutRow,
+    ReceiptRow,
+    RefundRow,
+)
 from engine.billing.schemas import CodeBatch
 from engine.kit.database import insert_rows
 
@@ -114,6 +122,20 @@ def paid_out(uow: Session, tenant_id: str) -> int:
         PayoutRow.tenant_id == tenant_id, PayoutRow.state == "paid"
     )
     return int(uow.scalar(query) or 0)
+
+
+def refunds_of(
+    uow: Session, tenant_id: str, since: datetime, limit: int
+) -> list[tuple[RefundRow, ReceiptRow]]:
+    """Return a tenant's refunds since a moment with their receipts, newest first."""
+    query = (
+        select(RefundRow, ReceiptRow)
+        .join(ReceiptRow, ReceiptRow.id == RefundRow.receipt_id)
+        .where(RefundRow.tenant_id == tenant_id, RefundRow.created_at >= since)
+        .order_by(RefundRow.created_at.desc(), RefundRow.id.desc())
+        .limit(limit)
+    )
+    return [(refund, receipt) for refund, receipt in uow.execute(query)]
 
 
 def add(uow: Session, row: CodeRow | OrderRow | PaymentEventRow | PayoutRow) -> None:

@@ -56,7 +56,8 @@ def compare(last: Reconciliation | None = None) -> Reconciliation:
     """Compare what is new since `last` and what differed then; everything without it."""
     until = now() - LAG
     since = last.until - OVERLAP if last else _begin(until)
-    checked, differences = 0, []
+    checked = 0
+    differences: list[Difference] = []
     for start, end in _steps(since, until):
         _link(start, end)
         again = last.differences if last and start == since else ()

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
@@ -69,6 +70,12 @@ def refunds(person: Person, receipts: Sequence[Receipt]) -> dict[str, list[Refun
         for refund in given_back.refunds(uow, mine):
             found[refund.receipt_id].append(refund)
     return dict(found)
+
+
+def refunds_since(person: Person, since: datetime) -> list[tuple[Refund, Receipt]]:
+    """Return what the tenant was given back since a moment, each with its receipt, newest first."""
+    with unit_of_work() as uow:
+        return given_back.of_tenant(uow, person.tenant_id, since)
 
 
 def ledger_sum(person: Person) -> int:
