@@ -13,9 +13,14 @@ from engine.kit.money import format_credits
 
 ORDER_TONES = {"open": "calm", "paid": "good", "reversed": "bad"}
 
+WHOLE = ("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF")
+"""Currencies without a smaller unit."""
+
 
 def price(minor: int, currency: str) -> str:
-    """Return an amount of a currency from its smallest unit, of which a hundred are one."""
+    """Return an amount of a currency from its smallest unit, of which a hundred are one, but for a few."""
+    if currency in WHOLE:
+        return f"{minor:,} {currency}"
     return f"{minor // 100:,}.{minor % 100:02d} {currency}"
 
 
