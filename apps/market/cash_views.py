@@ -87,10 +87,10 @@ def given_back(found: Sequence[tuple[Refund, Receipt]], language: str) -> str:
 
 def files(first: date, last: date, by: Sequence[str], language: str) -> str:
     """Return the ways to the statement of some days, as files."""
-    ways = ""
+    ways = []
     for form in ("csv", "parquet"):
         asked = urlencode({"from": f"{first}", "to": f"{last}", "by": ",".join(by), "format": form})
         words = escape(t(f"cash.file_{form}", language))
-        ways += f'<a class="mbe-button" href="/api/statements?{escape(asked)}" download>{words}</a> '
+        ways.append(f'<a href="/api/statements?{escape(asked)}" download>{words}</a>')
     days = escape(t("cash.file_days", language, first=f"{first}", last=f"{last}"))
-    return f'<p class="mbe-muted">{days}</p><p>{ways}</p>'
+    return f"<p>{days}: {' · '.join(ways)}</p>"
