@@ -116,13 +116,13 @@ def payouts(now: Standing, language: str) -> str:
     )
     if not now.payouts:
         return shown
-    headers = [t(f"cash.{key}", language) for key in ("asked_at", "credits", "to", "state", "last_note")]
+    headers = [t(f"cash.{key}", language) for key in ("asked_at", "credits", "state", "to", "last_note")]
     rows: list[list[cards.Cell]] = [
         [
             cards.moment(payout.created_at, language),
             cards.money(payout.amount_micro, language),
-            payout.destination,
             payout_state(payout, language),
+            payout.destination,
             _note(payout, language),
         ]
         for payout in now.payouts

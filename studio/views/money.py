@@ -52,7 +52,8 @@ def _differences(found: Sequence[Difference], language: str) -> str:
         ]
         for each in found
     ]
-    return cards.table(headers, rows, t("cash.books", language))
+    how = escape(t("cash.differs_how", language))
+    return f'{cards.table(headers, rows, t("cash.books", language))}<p class="mbe-muted">{how}</p>'
 
 
 def payout_words(payout: Payout, tenant: str, language: str) -> str:
@@ -72,16 +73,16 @@ def payouts(found: Sequence[tuple[Payout, str, str]], language: str) -> str:
         return cards.empty(t("cash.no_payouts", language))
     headers = [
         t(f"cash.{key}", language)
-        for key in ("tenant", "asked_by", "credits", "to", "state", "last_note", "asked_at")
+        for key in ("tenant", "credits", "state", "to", "last_note", "asked_by", "asked_at")
     ]
     rows: list[list[cards.Cell]] = [
         [
             tenant,
-            person,
             cards.money(payout.amount_micro, language),
-            payout.destination,
             payout_state(payout, language),
+            payout.destination,
             str(payout.history[-1]["note"]) or "–",
+            person,
             cards.moment(payout.created_at, language),
         ]
         for payout, tenant, person in found

@@ -153,6 +153,7 @@ def test_a_payment_that_is_not_the_orders_books_nothing(
     assert refused(tell(payments.tells(order, "evt_1", order_id="ord_x")))[0] == 404
     assert refused(tell(payments.tells(order, "evt_1"), secret="wrong"))[:2] == (403, "cash.bad_signature")
     assert refused(tell(payments.tells(order, "evt_1"), age=400))[:2] == (403, "cash.old_event")
+    assert tell(payments.tells(order, "evt_1", more="x" * 70_000)).status_code == 413
     assert tell(payments.tells(order, "evt_0", "refund.pending")).json() == {"order": "passed over"}
     assert wallet(client) == (0, 0, 0)
     assert tell(payments.tells(order, "evt_1")).status_code == 200
