@@ -9,7 +9,7 @@ import pytest
 
 from apps.market import cash_views, chat, handlers, views
 from engine.accounts.schemas import Person
-from engine.flows import browse_market, fill_wallet, give_back, people, top_up_wallet
+from engine.flows import browse_market, fill_wallet, give_back, people, reconcile, top_up_wallet
 from engine.kit.clock import now
 from engine.kit.errors import BadInput, EngineError, Forbidden, NotFound, NotSignedIn
 from engine.kit.settings import settings
@@ -215,3 +215,16 @@ def test_prices_are_written_as_their_currency_has_it() -> None:
     assert cash_views.price(123456, "EUR") == "1,234.56 EUR"
     assert cash_views.price(5, "EUR") == "0.05 EUR"
     assert cash_views.price(1500, "JPY") == "1,500 JPY"
+
+
+def test_what_was_asked_on_the_page_agrees_with_the_books(
+    chen: Person, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish()
+    publish("free-tutor", "Tutor", input_price="0", output_price="0")
+    for question, name in (("Where?", "help-desk"), ("Where?", "help-desk"), ("Why?", "free-tutor")):
+        assert ask(chen, question, name).turns[-1].cost is not None
+    monkeypatch.setattr(reconcile, "LAG", timedelta(0))
+    found = reconcile.compare()
+    assert found.differences == [] and found.agrees
+    assert found.checked == 7  # three receipts, three usage events, one wallet

@@ -96,7 +96,8 @@ def test_usage_from_before_it_named_receipts_stays(db: str) -> None:
         uow.execute(
             text(
                 "insert into usage_events (id, at, tenant_id, person_id, expert_id, expert_name,"
-                " input_tokens, output_tokens, charged_micro, developer_micro, platform_micro, latency_ms, outcome)"
+                " input_tokens, output_tokens, charged_micro, developer_micro, platform_micro, latency_ms,"
+                " outcome)"
                 " values ('ue_1', now(), 't', 'p', 'e', 'm', 1, 2, 0, 0, 0, 1, 'stop')"
             )
         )
