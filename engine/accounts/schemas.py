@@ -1,5 +1,6 @@
 """Values of this room that cross its door."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -42,3 +43,12 @@ class TenantView(BaseModel):
     name: str
     plan: str
     created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls: a person, by an API key or (None) by the session of the pages, and the tenant's plan."""
+
+    person: Person
+    key: ApiKeyView | None = None
+    plan: str

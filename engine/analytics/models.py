@@ -11,7 +11,7 @@ from engine.kit.database import Base
 class UsageEventRow(Base):
     """A usage event; `exported_at` is set in the transaction that wrote it to a Parquet file.
 
-    `receipt_id` names the receipt of the same call; where the event came without, reconciling finds it.
+    `call_id` is the hold's of a paid call; where the event came without, reconciling finds it.
     """
 
     __tablename__ = "usage_events"
@@ -41,5 +41,5 @@ class UsageEventRow(Base):
     latency_ms: Mapped[int]
     first_token_ms: Mapped[int | None]
     outcome: Mapped[str]
-    receipt_id: Mapped[str | None] = mapped_column(index=True)
+    call_id: Mapped[str | None] = mapped_column(index=True)
     exported_at: Mapped[datetime | None]

@@ -2,19 +2,21 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ARRAY, Text, and_, any_, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from engine.analytics.models import UsageEventRow
+from engine.kit.database import insert_rows
 
 # A name for "somebody exports usage events" among PostgreSQL's advisory locks.
 EXPORT_LOCK = 0x75736167
 
 
-def add(uow: Session, row: UsageEventRow) -> None:
-    """Write an event."""
-    uow.add(row)
+def add(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write events."""
+    insert_rows(uow, UsageEventRow, rows)
 
 
 def lock_export(uow: Session) -> None:
@@ -47,22 +49,20 @@ def between(uow: Session, since: datetime, until: datetime, ids: Collection[str]
     return list(uow.scalars(query))
 
 
-def of_receipts(uow: Session, receipt_ids: Collection[str]) -> list[UsageEventRow]:
-    """Return the events of receipts, oldest first."""
-    query = select(UsageEventRow).where(
-        UsageEventRow.receipt_id == any_(cast(list(receipt_ids), ARRAY(Text)))
-    )
+def of_calls(uow: Session, call_ids: Collection[str]) -> list[UsageEventRow]:
+    """Return the events of paid calls, oldest first."""
+    query = select(UsageEventRow).where(UsageEventRow.call_id == any_(cast(list(call_ids), ARRAY(Text))))
     return list(uow.scalars(query.order_by(UsageEventRow.at, UsageEventRow.id)))
 
 
-def link(uow: Session, receipts: Mapping[str, str]) -> None:
-    """Note whose receipt is whose, by event, where none is noted yet."""
+def link(uow: Session, calls: Mapping[str, str]) -> None:
+    """Note the calls of events, by event, where none is noted yet."""
     query = text(
-        "UPDATE usage_events u SET receipt_id = l.receipt_id"
-        " FROM unnest(CAST(:ids AS text[]), CAST(:receipts AS text[])) AS l(id, receipt_id)"
-        " WHERE u.id = l.id AND u.receipt_id IS NULL"
+        "UPDATE usage_events u SET call_id = l.call_id"
+        " FROM unnest(CAST(:ids AS text[]), CAST(:calls AS text[])) AS l(id, call_id)"
+        " WHERE u.id = l.id AND u.call_id IS NULL"
     )
-    uow.execute(query, {"ids": list(receipts), "receipts": list(receipts.values())})
+    uow.execute(query, {"ids": list(calls), "calls": list(calls.values())})
 
 
 def first(uow: Session) -> datetime | None:

@@ -13,7 +13,7 @@ class UsageEvent(BaseModel):
 
     `expert_id` is "base" for the base model, which has no `developer_tenant_id`. Times are milliseconds;
     `first_token_ms` is None when no token came. `outcome` is a short word such as "stop", "length",
-    "cancelled" or "failed". `receipt_id` names the receipt of the call.
+    "cancelled" or "failed". `call_id` is its hold's, where it was paid.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -32,7 +32,7 @@ class UsageEvent(BaseModel):
     latency_ms: Count
     first_token_ms: Count | None
     outcome: str
-    receipt_id: str | None = None
+    call_id: str | None = None
 
 
 class Recorded(UsageEvent):

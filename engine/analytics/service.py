@@ -1,21 +1,20 @@
 """Recording usage, in the transaction that settles the call."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from engine.analytics import repository
-from engine.analytics.models import UsageEventRow
 from engine.analytics.schemas import Recorded, UsageEvent
 from engine.kit.ids import new_id
 
 
-def record(uow: Session, event: UsageEvent) -> str:
-    """Record one call and return the event's id. It reaches the dashboards with the next export."""
-    row = UsageEventRow(id=new_id("ue"), exported_at=None, **event.model_dump())
-    repository.add(uow, row)
-    return row.id
+def record(uow: Session, events: Sequence[UsageEvent]) -> list[str]:
+    """Record calls and return their events' ids. They reach the dashboards with the next export."""
+    rows = [{"id": new_id("ue"), **event.model_dump(), "exported_at": None} for event in events]
+    repository.add(uow, rows)
+    return [row["id"] for row in rows]
 
 
 def between(uow: Session, since: datetime, until: datetime, ids: Collection[str] = ()) -> list[Recorded]:
@@ -23,15 +22,15 @@ def between(uow: Session, since: datetime, until: datetime, ids: Collection[str]
     return [Recorded.model_validate(row) for row in repository.between(uow, since, until, ids)]
 
 
-def of_receipts(uow: Session, receipt_ids: Collection[str]) -> list[Recorded]:
-    """Return the events of receipts, oldest first."""
-    return [Recorded.model_validate(row) for row in repository.of_receipts(uow, receipt_ids)]
+def of_calls(uow: Session, call_ids: Collection[str]) -> list[Recorded]:
+    """Return the events of paid calls, oldest first."""
+    return [Recorded.model_validate(row) for row in repository.of_calls(uow, call_ids)]
 
 
-def link(uow: Session, receipts: Mapping[str, str]) -> None:
-    """Note which receipt events belong to, by the events' ids; what is noted already stays."""
-    if receipts:
-        repository.link(uow, receipts)
+def link(uow: Session, calls: Mapping[str, str]) -> None:
+    """Note which call events belong to, by the events' ids; what is noted already stays."""
+    if calls:
+        repository.link(uow, calls)
 
 
 def first(uow: Session) -> datetime | None:

@@ -64,6 +64,25 @@ def set_price(
     return Price.model_validate(row)
 
 
+def first(uow: Session, *, subject: str, input_micro: int, output_micro: int, by_id: str) -> Price:
+    """Return the price of a subject, which becomes this one if it has none."""
+    if subject not in repository.current_prices(uow, [subject]):
+        row = {
+            "id": new_id("pri"),
+            "subject": subject,
+            "number": 1,
+            "input_micro": input_micro,
+            "output_micro": output_micro,
+            "call_micro": 0,
+            "minimum_micro": 0,
+            "tiers": [],
+            "by_id": by_id,
+            "created_at": now(),
+        }
+        repository.add_first_price(uow, row)
+    return current(uow, [subject])[subject]
+
+
 def _check(name: str, amount: int) -> None:
     if not 0 <= amount <= LIMIT:
         raise BadInput("billing.bad_price", field=name, most=format_credits(LIMIT, 0))

@@ -70,6 +70,7 @@ class Paid(NamedTuple):
     """A receipt as it is compared with usage events."""
 
     id: str
+    hold_id: str
     tenant_id: str
     state: str
     charged_micro: int
@@ -124,9 +125,9 @@ def paid(uow: Session, since: datetime, until: datetime, ids: Collection[str] = 
     ]
 
 
-def known(uow: Session, receipt_ids: Collection[str]) -> set[str]:
-    """Return which of these are receipts."""
-    return repository.known_receipts(uow, receipt_ids) if receipt_ids else set()
+def ended(uow: Session, hold_ids: Collection[str]) -> set[str]:
+    """Return which of these holds have receipts."""
+    return repository.ended_holds(uow, hold_ids) if hold_ids else set()
 
 
 def check_receipts(receipts: Sequence[Paid]) -> list[Difference]:

@@ -323,3 +323,8 @@ def add_price(uow: Session, row: PriceRow) -> None:
     """Write a version of a price."""
     uow.add(row)
     uow.flush()
+
+
+def add_first_price(uow: Session, row: dict[str, Any]) -> None:
+    """Write the first version of a price, unless somebody else just did."""
+    uow.execute(insert(PriceRow).values(row).on_conflict_do_nothing())

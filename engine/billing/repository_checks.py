@@ -12,7 +12,7 @@ from engine.billing.models import ReceiptRow, ReconciliationRow
 # What a receipt moved out of its tenant's wallet. Calls before holds stood beside the ledger moved a hold.
 _RECEIPTS = text(
     """
-SELECT r.id, r.tenant_id, r.state, r.charged_micro, r.created_at,
+SELECT r.id, r.hold_id, r.tenant_id, r.state, r.charged_micro, r.created_at,
     coalesce(r.subject ->> 'person_id', '') AS person_id,
     coalesce(r.usage ->> 'model', r.subject ->> 'model', '') AS model,
     coalesce(CAST(r.usage ->> 'input_tokens' AS bigint), 0) AS input_tokens,
@@ -71,9 +71,10 @@ def refunds(uow: Session, since: datetime, until: datetime, ids: Collection[str]
     return list(uow.execute(_REFUNDS, {"since": since, "until": until, "ids": list(ids)}))
 
 
-def known_receipts(uow: Session, ids: Collection[str]) -> set[str]:
-    """Return which of these are receipts."""
-    return set(uow.scalars(text("SELECT id FROM billing_receipts WHERE id = ANY(:ids)"), {"ids": list(ids)}))
+def ended_holds(uow: Session, ids: Collection[str]) -> set[str]:
+    """Return which of these holds have receipts."""
+    query = text("SELECT hold_id FROM billing_receipts WHERE hold_id = ANY(:ids)")
+    return set(uow.scalars(query, {"ids": list(ids)}))
 
 
 def touched(uow: Session, since: datetime, until: datetime) -> set[str]:

@@ -99,16 +99,18 @@ def _link(since: datetime, until: datetime) -> None:
     """
     with unit_of_work() as uow:
         recorded = analytics.between(uow, since, until + OVERLAP)
-        alone = [one for one in recorded if one.receipt_id is None]
+        alone = [one for one in recorded if one.call_id is None]
         if not alone:
             return
         paid = books.paid(uow, since - OVERLAP, until + OVERLAP)
-        taken = {one.receipt_id for one in analytics.of_receipts(uow, [each.id for each in paid])}
+        taken = {one.call_id for one in analytics.of_calls(uow, [each.hold_id for each in paid])}
         free: defaultdict[Call, list[str]] = defaultdict(list)
         for each in reversed(paid):
-            if each.id not in taken:
+            if each.hold_id not in taken:
                 tokens = each.input_tokens, each.output_tokens
-                free[each.tenant_id, each.person_id, each.model, *tokens, each.charged_micro].append(each.id)
+                free[each.tenant_id, each.person_id, each.model, *tokens, each.charged_micro].append(
+                    each.hold_id
+                )
         links = {}
         for one in alone:
             tokens = one.input_tokens, one.output_tokens
@@ -127,15 +129,16 @@ def _calls(since: datetime, until: datetime, again: Sequence[Difference]) -> tup
             uow, since, until, named["usage"] | named["no_event"] | named["twice"] | named["receipt"]
         )
         events: defaultdict[str | None, list[Recorded]] = defaultdict(list)
-        for one in analytics.of_receipts(uow, [each.id for each in receipts]):
-            events[one.receipt_id].append(one)
+        for one in analytics.of_calls(uow, [each.hold_id for each in receipts]):
+            events[one.call_id].append(one)
         recorded = analytics.between(uow, since, until, named["no_receipt"])
-        elsewhere = {one.receipt_id for one in recorded if one.receipt_id} - {each.id for each in receipts}
-        known = books.known(uow, elsewhere) | {each.id for each in receipts}
+        here = {each.hold_id for each in receipts}
+        elsewhere = {one.call_id for one in recorded if one.call_id} - here
+        known = books.ended(uow, elsewhere) | here
         count, differences = books.check_refunds(uow, since, until, named["refund"])
     differences += books.check_receipts(receipts)
     for receipt in receipts:
-        differences += _compared(receipt, events[receipt.id])
+        differences += _compared(receipt, events[receipt.hold_id])
     differences += [
         Difference(
             kind="no_receipt",
@@ -147,7 +150,7 @@ def _calls(since: datetime, until: datetime, again: Sequence[Difference]) -> tup
             actual=_words(one.input_tokens, one.output_tokens, one.charged_micro),
         )
         for one in recorded
-        if one.receipt_id not in known and (one.charged_micro or one.input_tokens or one.output_tokens)
+        if one.call_id not in known and (one.charged_micro or one.input_tokens or one.output_tokens)
     ]
     return count + len(receipts) + len(recorded), differences
 

@@ -1,7 +1,7 @@
 """One expert speaking: retrieval in front, its adapter on the base model, words as they come."""
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -12,7 +12,7 @@ import anyio.to_thread
 from engine.inference import pool, state
 from engine.inference.adapters import Adapter
 from engine.inference.base_model import parameter_count
-from engine.inference.schemas import Delta
+from engine.inference.schemas import Completion, Delta
 from engine.kit.errors import BadInput
 from engine.kit.prompts import Message, grounded, templated
 from engine.kit.settings import settings
@@ -53,13 +53,19 @@ BASE = Speaker(name="base")
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How words are chosen; the fields are OpenAI's."""
+    """How words are chosen; the fields are OpenAI's, and `more` are those that are only passed on."""
 
     max_tokens: int = ANSWER_TOKENS
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        return int(self.more.get("n") or 1)
 
     def limited(self, max_tokens: int) -> "Sampling":
         """Return the same with another limit of tokens."""
@@ -71,6 +77,7 @@ class Sampling:
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
+            **self.more,
         }
         if self.stop:
             fields["stop"] = list(self.stop)
@@ -145,6 +152,11 @@ async def words(
     async with aclosing(answer) as deltas:
         async for delta in deltas:
             yield delta
+
+
+async def whole(speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Completion:
+    """Return the answer to a prepared prompt in one piece. Cancelling it stops the model at once."""
+    return await pool.complete(speaker.adapter, messages, **sampling.parameters())
 
 
 async def whole_answer(speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY) -> str:

@@ -1,18 +1,18 @@
 """Client of an OpenAI-compatible server, with streaming that stops the server when we stop reading."""
 
 import asyncio
-import json
+import atexit
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
-import httpx
+import aiohttp
+import orjson
 
-from engine.inference.errors import ModelMissing, PromptTooLong
+from engine.inference.errors import ModelMissing, PromptTooLong, RequestRefused
 from engine.inference.schemas import Completion, Delta, TokenScore, Usage
 from engine.inference.sse import events
 from engine.kit.errors import EngineError, NotReady, UpstreamFailed
@@ -24,37 +24,25 @@ log = logger(__name__)
 
 CONNECT_SECONDS = 5.0
 LOAD_SECONDS = 60.0
+# How long the end of a stream may lag behind its last event before the connection is given up.
+LINGER_SECONDS = 0.05
 # How vLLM and our fallback say that prompt and answer do not fit.
 TOO_LONG = ("maximum context length", "maximum model length", "max_model_len")
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
+Prompt = Sequence[Message] | str
+"""A conversation, or for a plain completion the text that is to go on."""
+
 
 class ChatModel(Protocol):
-    """What flows need of a model server; the real client and the fake both fit."""
+    """What flows need of a model server; the real client and the fake both fit.
 
-    def stream(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
-    ) -> AsyncGenerator[Delta, None]: ...
+    `options` are OpenAI's request fields, such as max_tokens and temperature; None leaves one out.
+    """
 
-    async def complete(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
-    ) -> Completion: ...
+    def stream(self, model: str, prompt: Prompt, **options: Any) -> AsyncGenerator[Delta, None]: ...
+
+    async def complete(self, model: str, prompt: Prompt, **options: Any) -> Completion: ...
 
     async def load_adapter(self, name: str, folder: Path) -> None: ...
 
@@ -73,41 +61,33 @@ class ModelClient:
     With `running_usage` every piece carries the count so far (vLLM and our fallback can; other
     servers may refuse the option), so that an answer cut short can be billed exactly.
     All methods raise NotReady while nothing answers, ModelMissing for an unknown model,
-    PromptTooLong, and UpstreamFailed for everything else that goes wrong over there.
+    PromptTooLong, RequestRefused for what the server does not understand, and UpstreamFailed for
+    everything else that goes wrong over there.
     """
 
     def __init__(self, base_url: str, key: str | None = None, *, running_usage: bool = False) -> None:
         self._url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._running_usage = running_usage
-        self._https: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        atexit.register(lambda: asyncio.run(self._close()))
 
-    async def stream(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
-    ) -> AsyncGenerator[Delta, None]:
+    async def stream(self, model: str, prompt: Prompt, **options: Any) -> AsyncGenerator[Delta, None]:
         """Yield the answer piece by piece; closing the generator closes the connection.
 
         A server that notices a closed connection stops generating, so close it (`aclosing`) when
         the reader goes away.
         """
-        body = _body(model, messages, max_tokens, temperature, top_p, stop, seed)
-        options = {"include_usage": True}
+        path, body = _request(model, prompt, options)
+        wanted = {"include_usage": True}
         if self._running_usage:
-            options["continuous_usage_stats"] = True
+            wanted["continuous_usage_stats"] = True
         deadline = time.monotonic() + settings().request_timeout
         finished = False
-        async with self._open(
-            "/v1/chat/completions", {**body, "stream": True, "stream_options": options}
-        ) as r:
-            source = events(r.aiter_bytes())
+        async with self._open(path, {**body, "stream": True, "stream_options": wanted}) as r:
+            source = events(r.content.iter_any())
             while True:
                 with _translated(started=True):
                     async with asyncio.timeout(deadline - time.monotonic()):
@@ -117,31 +97,25 @@ class ModelClient:
                 delta = _delta(data)
                 finished = finished or delta.finish_reason is not None
                 yield delta
+            with suppress(TimeoutError, aiohttp.ClientError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await r.content.read()
         if not finished:
             raise UpstreamFailed("inference.broke_off")
 
-    async def complete(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
-    ) -> Completion:
+    async def complete(self, model: str, prompt: Prompt, **options: Any) -> Completion:
         """Return the whole answer. Cancelling the task closes the connection."""
-        body = _body(model, messages, max_tokens, temperature, top_p, stop, seed)
-        answer = await self._json("/v1/chat/completions", body, seconds=settings().request_timeout)
+        path, body = _request(model, prompt, options)
+        answer = await self._json(path, body, seconds=settings().request_timeout)
         try:
-            choice = answer["choices"][0]
+            choices = answer["choices"]
             return Completion(
-                text=choice["message"]["content"] or "",
-                finish_reason=choice.get("finish_reason"),
+                text="".join(_text_of(choice) for choice in choices),
+                finish_reason=choices[0].get("finish_reason"),
                 usage=_usage(answer),
+                choices=tuple(choices),
             )
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise UpstreamFailed("inference.odd_answer") from error
 
     async def score(self, model: str, ids: Sequence[int]) -> list[TokenScore]:
@@ -165,9 +139,10 @@ class ModelClient:
 
         A health route may answer 200 while the engine behind it is dead, so it is not asked.
         """
-        body = _body(model, [{"role": "user", "content": "?"}], 1, 0.0, None, None, None)
+        wishes = {"max_tokens": 1, "temperature": 0.0}
+        path, body = _request(model, [{"role": "user", "content": "?"}], wishes)
         try:
-            answer = await self._json("/v1/chat/completions", body, seconds=seconds)
+            answer = await self._json(path, body, seconds=seconds)
         except EngineError:
             return False
         return bool(answer.get("choices"))
@@ -188,8 +163,8 @@ class ModelClient:
         body = {"lora_name": name, "lora_path": str(folder)}
         try:
             await self._json("/v1/load_lora_adapter", body, seconds=LOAD_SECONDS)
-        except _Refused as refusal:
-            if "already been loaded" not in refusal.detail:
+        except (RequestRefused, _Refused) as refusal:
+            if "already been loaded" not in str(refusal.facts.get("detail")):
                 raise UpstreamFailed("inference.adapter_refused", name=name) from refusal
 
     async def unload_adapter(self, name: str) -> None:
@@ -205,46 +180,60 @@ class ModelClient:
     async def _json(self, path: str, body: dict[str, Any] | None, *, seconds: float) -> dict[str, Any]:
         with _translated(started=True):
             async with asyncio.timeout(seconds), self._open(path, body) as response:
-                raw = await response.aread()
+                raw = await response.read()
         try:
-            answer = json.loads(raw)
+            answer = orjson.loads(raw)
         except ValueError:
             answer = {}  # vLLM confirms a loaded adapter in plain text
         return answer if isinstance(answer, dict) else {}
 
     @asynccontextmanager
-    async def _open(self, path: str, body: dict[str, Any] | None) -> AsyncGenerator[httpx.Response, None]:
-        method = "GET" if body is None else "POST"
+    async def _open(
+        self, path: str, body: dict[str, Any] | None
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         with _translated(started=False):
-            request = self._http().build_request(method, self._url + path, json=body, headers=self._headers)
-            response = await self._http().send(request, stream=True)
+            response = await self._session().request(
+                "GET" if body is None else "POST",
+                self._url + path,
+                data=None if body is None else orjson.dumps(body),
+                headers=self._headers,
+            )
         try:
-            if response.status_code >= 400:
+            if response.status >= 400:
                 with _translated(started=True):
-                    await response.aread()
-                raise _error(response)
+                    await response.read()
+                raise _error(response.status, response.headers, await response.read())
             yield response
         finally:
-            await response.aclose()
+            # One that was read to its end is used again; closing another is what stops the server.
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
-    def _http(self) -> httpx.AsyncClient:
+    def _session(self) -> aiohttp.ClientSession:
         """One connection pool per event loop: a pool cannot be shared between loops."""
         loop = asyncio.get_running_loop()
-        if loop not in self._https:
-            self._https[loop] = httpx.AsyncClient(
-                timeout=httpx.Timeout(settings().request_timeout, connect=CONNECT_SECONDS, pool=None),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
+        if loop not in self._sessions:
+            self._closing = loop.create_task(self._close())
+            self._sessions[loop] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_SECONDS, sock_read=settings().request_timeout
+                ),
                 trust_env=urlsplit(self._url).hostname not in LOOPBACK,
+                auto_decompress=True,
             )
-        return self._https[loop]
+        return self._sessions[loop]
+
+    async def _close(self) -> None:
+        """Let go of connections whose event loop has ended."""
+        for loop in [loop for loop in self._sessions if loop.is_closed()]:
+            await self._sessions.pop(loop).close()
 
 
 class _Refused(UpstreamFailed):
-    """A 4xx or 5xx; `detail` is the server's own text, for the log and for telling cases apart."""
-
-    def __init__(self, code: int, detail: str) -> None:
-        self.detail = detail
-        super().__init__("inference.refused", code=code)
+    """An error of the server that is not the request's fault."""
 
 
 @contextmanager
@@ -252,56 +241,44 @@ def _translated(*, started: bool) -> Iterator[None]:
     """Turn transport errors into ours; `started` tells whether the server had begun to answer."""
     try:
         yield
-    except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout) as error:
+    except aiohttp.ConnectionTimeoutError as error:
+        raise NotReady("inference.warming_up", retry_after=5) from error
+    except TimeoutError as error:
         raise UpstreamFailed("inference.too_slow") from error
-    except httpx.HTTPError as error:
+    except (aiohttp.ClientError, ConnectionError) as error:
         if started:
             raise UpstreamFailed("inference.broke_off") from error
         raise NotReady("inference.warming_up", retry_after=5) from error
 
 
-def _error(response: httpx.Response) -> EngineError:
+def _error(code: int, headers: Mapping[str, str], raw: bytes) -> EngineError:
     try:
-        parsed = json.loads(response.content)
+        parsed = orjson.loads(raw)
     except ValueError:
         parsed = None
     inner = parsed.get("error") if isinstance(parsed, dict) else None
-    detail = str(inner.get("message", "")) if isinstance(inner, dict) else response.text
-    code = response.status_code
+    known_shape = isinstance(inner, dict)
+    detail = str(inner.get("message", "")) if isinstance(inner, dict) else raw.decode("utf-8", "replace")
     if code == 503:
-        after = response.headers.get("retry-after", "")
+        after = headers.get("retry-after", "")
         return NotReady("inference.warming_up", retry_after=int(after) if after.isdigit() else 5)
     log.warning("model server refused", code=code, detail=detail[:500])
-    return _told_apart(code, detail, known_shape=isinstance(inner, dict))
-
-
-def _told_apart(code: int, detail: str, *, known_shape: bool) -> UpstreamFailed:
     # A missing route is a 404 too, but without the error object.
     if code == 404 and known_shape:
         return ModelMissing("inference.model_missing")
     if code == 400 and any(words in detail for words in TOO_LONG):
         return PromptTooLong("inference.prompt_too_long")
-    return _Refused(code, detail)
+    if code in (400, 422) and known_shape:
+        return RequestRefused("inference.request_refused", detail=detail[:500])
+    return _Refused("inference.refused", code=code)
 
 
-def _body(
-    model: str,
-    messages: Sequence[Message],
-    max_tokens: int | None,
-    temperature: float | None,
-    top_p: float | None,
-    stop: Sequence[str] | None,
-    seed: int | None,
-) -> dict[str, Any]:
-    wishes = {
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "stop": list(stop) if stop else None,
-        "seed": seed,
-    }
-    given = {name: value for name, value in wishes.items() if value is not None}
-    return {"model": model, "messages": [dict(m) for m in messages], **given}
+def _request(model: str, prompt: Prompt, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body of a request."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(prompt, str):
+        return "/v1/completions", {"model": model, "prompt": prompt, **given}
+    return "/v1/chat/completions", {"model": model, "messages": list(prompt), **given}
 
 
 def _score(entry: dict[str, Any], token: int) -> TokenScore:
@@ -319,18 +296,31 @@ def _usage(data: dict[str, Any]) -> Usage | None:
     )
 
 
+def _text_of(choice: Mapping[str, Any]) -> str:
+    """Return the words of a choice; those of a tool's call are its name and arguments."""
+    if "text" in choice:
+        return choice["text"] or ""
+    said: Mapping[str, Any] = choice.get("message") or choice.get("delta") or {}
+    text = said.get("content") or ""
+    for call in said.get("tool_calls") or ():
+        function = call.get("function") or {}
+        text += f"{function.get('name') or ''}{function.get('arguments') or ''}"
+    return text
+
+
 def _delta(data: str) -> Delta:
     try:
-        chunk = json.loads(data)
+        chunk = orjson.loads(data)
         if "error" in chunk:
             error = chunk["error"]
             log.warning("model server broke off", detail=str(error)[:500])
             raise UpstreamFailed("inference.broke_off")
-        choice = chunk["choices"][0] if chunk.get("choices") else {}
+        choices = chunk.get("choices") or ()
         return Delta(
-            text=(choice.get("delta") or {}).get("content") or "",
-            finish_reason=choice.get("finish_reason"),
+            text="".join(_text_of(choice) for choice in choices),
+            finish_reason=next((c["finish_reason"] for c in choices if c.get("finish_reason")), None),
             usage=_usage(chunk),
+            choices=tuple(choices),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise UpstreamFailed("inference.odd_answer") from error

@@ -11,3 +11,9 @@ class PromptTooLong(UpstreamFailed):
     """The conversation does not fit into the model's context; the caller can shorten it."""
 
     status = 400
+
+
+class RequestRefused(UpstreamFailed):
+    """The server does not understand a field of the request, or cannot do what it asks for."""
+
+    status = 400

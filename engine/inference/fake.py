@@ -4,7 +4,10 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Any
 
+from engine.inference.client import Prompt
+from engine.inference.errors import RequestRefused
 from engine.inference.schemas import BASE, Completion, Delta, TokenScore, Usage
 from engine.kit.errors import UpstreamFailed
 from engine.kit.prompts import REFUSAL, Message, detect_language
@@ -25,48 +28,41 @@ class FakeModel:
         self._delay = delay
         self._adapters: set[str] = set()
 
-    async def stream(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
-    ) -> AsyncGenerator[Delta, None]:
-        """Yield the answer word by word; a token is a word or a Chinese character."""
-        answer = _cut(quote(messages), stop)
-        pieces = _PIECE.findall(answer)
-        shown = pieces if max_tokens is None else pieces[:max_tokens]
-        prompt = sum(len(_PIECE.findall(m["content"])) for m in messages)
+    async def stream(self, model: str, prompt: Prompt, **options: Any) -> AsyncGenerator[Delta, None]:
+        """Yield the answer word by word; a token is a word or a Chinese character.
+
+        Raises RequestRefused for several choices and for tools: it has one answer, in words.
+        """
+        if (options.get("n") or 1) > 1 or options.get("tools"):
+            raise RequestRefused("inference.request_refused", detail="one choice, and no tools")
+        messages: Sequence[Message] = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        )
+        most = options.get("max_tokens")
+        pieces = _PIECE.findall(_cut(quote(messages), options.get("stop")))
+        shown = pieces if most is None else pieces[:most]
+        read = sum(len(_PIECE.findall(m["content"])) for m in messages)
         for count, piece in enumerate(shown, 1):
             await asyncio.sleep(self._delay)
-            yield Delta(text=piece, usage=Usage(prompt_tokens=prompt, completion_tokens=count))
-        yield Delta(
-            finish_reason="stop" if len(shown) == len(pieces) else "length",
-            usage=Usage(prompt_tokens=prompt, completion_tokens=len(shown)),
-        )
+            yield self._delta(prompt, piece, None, Usage(prompt_tokens=read, completion_tokens=count))
+        reason = "stop" if len(shown) == len(pieces) else "length"
+        yield self._delta(prompt, "", reason, Usage(prompt_tokens=read, completion_tokens=len(shown)))
 
-    async def complete(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
-    ) -> Completion:
+    def _delta(self, prompt: Prompt, text: str, reason: str | None, usage: Usage) -> Delta:
+        said = {"text": text} if isinstance(prompt, str) else {"delta": {"content": text}}
+        choice = {"index": 0, **said, "finish_reason": reason, "logprobs": None}
+        return Delta(text=text, finish_reason=reason, usage=usage, choices=(choice,))
+
+    async def complete(self, model: str, prompt: Prompt, **options: Any) -> Completion:
         """Return what `stream` yields, whole."""
-        deltas = [d async for d in self.stream(model, messages, max_tokens=max_tokens, stop=stop)]
-        return Completion(
-            text="".join(d.text for d in deltas),
-            finish_reason=deltas[-1].finish_reason,
-            usage=deltas[-1].usage,
+        deltas = [delta async for delta in self.stream(model, prompt, **options)]
+        text = "".join(delta.text for delta in deltas)
+        said = (
+            {"text": text} if isinstance(prompt, str) else {"message": {"role": "assistant", "content": text}}
         )
+        reason = deltas[-1].finish_reason
+        choice = {"index": 0, **said, "finish_reason": reason, "logprobs": None}
+        return Completion(text=text, finish_reason=reason, usage=deltas[-1].usage, choices=(choice,))
 
     async def load_adapter(self, name: str, folder: Path) -> None:
         """Serve `name` from now on; the folder is not read."""

@@ -5,17 +5,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from engine.inference import adapters
 from engine.inference.adapters import Adapter, Exact
-from engine.inference.client import ChatModel, ModelClient
+from engine.inference.client import ChatModel, ModelClient, Prompt
 from engine.inference.errors import ModelMissing
 from engine.inference.fake import FakeModel
 from engine.inference.launch import choose_backend
-from engine.inference.schemas import BASE, Delta, TokenScore
+from engine.inference.schemas import BASE, Completion, Delta, TokenScore
 from engine.kit.errors import EngineError, NotReady
 from engine.kit.logs import logger
-from engine.kit.prompts import Message
 from engine.kit.settings import settings
 
 log = logger(__name__)
@@ -83,15 +83,7 @@ class ModelPool:
         raise AssertionError("the second try returns or raises")
 
     async def open_stream(
-        self,
-        adapter: Adapter | None,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: Sequence[str] | None = None,
-        seed: int | None = None,
+        self, adapter: Adapter | None, prompt: Prompt, **options: Any
     ) -> AsyncGenerator[Delta, None]:
         """Yield an answer of the base or of an adapter, loading the adapter once more if need be.
 
@@ -101,17 +93,8 @@ class ModelPool:
         for last_try in (False, True):
             name = await self.ensure(adapter)
             delivered = False
-            answer = self.client.stream(
-                name,
-                messages,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                stop=stop,
-                seed=seed,
-            )
             try:
-                async with aclosing(answer) as deltas:
+                async with aclosing(self.client.stream(name, prompt, **options)) as deltas:
                     async for delta in deltas:
                         delivered = True
                         yield delta
@@ -120,6 +103,18 @@ class ModelPool:
                 self._known.discard(name)
                 if delivered or last_try:
                     raise
+
+    async def complete(self, adapter: Adapter | None, prompt: Prompt, **options: Any) -> Completion:
+        """Return a whole answer, loading the adapter once more if need be; see `open_stream`."""
+        for last_try in (False, True):
+            name = await self.ensure(adapter)
+            try:
+                return await self.client.complete(name, prompt, **options)
+            except ModelMissing:
+                self._known.discard(name)
+                if last_try:
+                    raise
+        raise AssertionError("the second try returns or raises")
 
 
 @lru_cache(maxsize=1)
@@ -136,23 +131,11 @@ async def ensure(adapter: Adapter | None) -> str:
     return await pool().ensure(adapter)
 
 
-def open_stream(
-    adapter: Adapter | None,
-    messages: Sequence[Message],
-    *,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    stop: Sequence[str] | None = None,
-    seed: int | None = None,
-) -> AsyncGenerator[Delta, None]:
+def open_stream(adapter: Adapter | None, prompt: Prompt, **options: Any) -> AsyncGenerator[Delta, None]:
     """Yield an answer; see ModelPool.open_stream."""
-    return pool().open_stream(
-        adapter,
-        messages,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        stop=stop,
-        seed=seed,
-    )
+    return pool().open_stream(adapter, prompt, **options)
+
+
+async def complete(adapter: Adapter | None, prompt: Prompt, **options: Any) -> Completion:
+    """Return a whole answer; see ModelPool.complete."""
+    return await pool().complete(adapter, prompt, **options)

@@ -1,7 +1,9 @@
 """Values that cross the door of inference."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,24 +34,29 @@ class Usage(_Value):
     completion_tokens: int = Field(ge=0)
 
 
-class Delta(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
     """A piece of an answer.
 
     `text` is new text, possibly empty. `finish_reason` ("stop", "length") is set once, near the end.
-    `usage` is the count so far, where the server tells; the last one seen is the final count.
+    `usage` is the count so far, where the server tells; the last one seen is the final count. `choices`
+    are OpenAI's, as the server sent them.
     """
 
     text: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
+    choices: Sequence[Mapping[str, Any]] = ()
 
 
-class Completion(_Value):
-    """A whole answer. `usage` is None when the server did not count."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A whole answer; `text` is that of all its `choices`. `usage` is None when the server did not count."""
 
     text: str
     finish_reason: str | None
     usage: Usage | None
+    choices: Sequence[Mapping[str, Any]] = ()
 
 
 class ServerStatus(_Value):

@@ -1,5 +1,6 @@
 """Counting tokens the way the base model does, without loading the model."""
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -34,4 +35,9 @@ def of_text(text: str) -> int:
 
 def of_messages(messages: Sequence[Message]) -> int:
     """Return an upper estimate of the tokens of a conversation under a chat template."""
-    return sum(of_text(m["content"]) + AROUND_A_MESSAGE for m in messages) + AROUND_A_MESSAGE
+    return sum(of_text(_read(m)) + AROUND_A_MESSAGE for m in messages) + AROUND_A_MESSAGE
+
+
+def _read(message: Message) -> str:
+    calls = message.get("tool_calls")
+    return f"{message['content']}{json.dumps(calls, ensure_ascii=False)}" if calls else message["content"]

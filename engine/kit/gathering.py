@@ -6,8 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from engine.kit.errors import EngineError
+
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
+
+
+def each(answer: Callable[[Asked], Answered], asked: Sequence[Asked]) -> list[Answered | Exception]:
+    """Return the answer to each, or what stands in its way."""
+    answers: list[Answered | Exception] = []
+    for one in asked:
+        try:
+            answers.append(answer(one))
+        except EngineError as refusal:
+            answers.append(refusal)
+    return answers
 
 
 class Gathering(Generic[Asked, Answered]):

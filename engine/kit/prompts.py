@@ -7,16 +7,19 @@ to answer from it.
 
 import re
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Language = Literal["en", "zh"]
 
 
 class Message(TypedDict):
-    """One turn of a conversation in the OpenAI chat shape."""
+    """One turn of a conversation in the OpenAI chat shape; what belongs to tools is passed on as it is."""
 
     role: str
     content: str
+    name: NotRequired[str]
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
 
 
 REFUSAL: dict[Language, str] = {

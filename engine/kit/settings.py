@@ -27,6 +27,11 @@ class Settings(BaseSettings):
         pattern=r"^($|/|file:///|s3://[\w.-]+(/[^?#]*)?$)",
         description="A folder or s3://bucket/prefix; empty means home/blobs.",
     )
+    redis_url: str = Field(
+        "",
+        pattern=r"^($|(redis|rediss|unix)://)",
+        description="Redis where several gateways count the limits of calls; empty: each counts by itself.",
+    )
     secret: str = Field("", description="Key that signs sessions; empty means one kept in home/secret.")
 
     host: str = Field("127.0.0.1", description="Address that the web pages and the gateway bind.")

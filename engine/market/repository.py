@@ -1,9 +1,9 @@
 """The only place with the market's SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -49,6 +49,12 @@ def published(uow: Session, name: str, *, lock: bool = False) -> Expert | None:
     if lock:
         query = query.with_for_update(key_share=True)
     return uow.scalar(query.execution_options(populate_existing=True))
+
+
+def all_published(uow: Session, names: Collection[str]) -> list[Expert]:
+    """Return the versions of these names that are on the market."""
+    among = Expert.name == any_(cast(list(names), ARRAY(Text)))
+    return list(uow.scalars(select(Expert).where(among, Expert.state == "published")))
 
 
 def versions(uow: Session, name: str) -> list[Expert]:
@@ -126,7 +132,17 @@ def changes(uow: Session, expert_id: str) -> list[Change]:
     return list(uow.scalars(query))
 
 
-def count_use(uow: Session, expert_id: str, tokens: int) -> None:
-    """Add one call and its tokens."""
-    counted = {"calls": Expert.calls + 1, "tokens": Expert.tokens + tokens}
-    uow.execute(update(Expert).where(Expert.id == expert_id).values(counted))
+_COUNT = text(
+    "UPDATE market_experts e SET calls = e.calls + u.calls, tokens = e.tokens + u.tokens"
+    " FROM unnest(CAST(:ids AS text[]), CAST(:calls AS bigint[]), CAST(:tokens AS bigint[]))"
+    " AS u(id, calls, tokens) WHERE e.id = u.id"
+)
+
+
+def count_uses(uow: Session, uses: Mapping[str, tuple[int, int]]) -> None:
+    """Add calls and tokens to experts; locked in one order first, so that no two of these meet."""
+    ids = sorted(uses)
+    among = Expert.id == any_(cast(ids, ARRAY(Text)))
+    uow.execute(select(Expert.id).where(among).order_by(Expert.id).with_for_update(key_share=True))
+    calls, tokens = ([uses[one][part] for one in ids] for part in (0, 1))
+    uow.execute(_COUNT, {"ids": ids, "calls": calls, "tokens": tokens})

@@ -1,7 +1,7 @@
 """The rules of the market: register, describe, move along the road to publication, find."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -110,6 +110,12 @@ def by_name(uow: Session, name: str) -> ExpertView:
     if near:
         raise NotFound("market.unknown_name_near", field="model", name=name[:80], near=", ".join(near))
     raise NotFound("market.unknown_name", field="model", name=name[:80])
+
+
+def by_names(uow: Session, names: Collection[str]) -> dict[str, ExpertView]:
+    """Return the published versions under public model ids; those that are none are left out."""
+    found = repository.all_published(uow, [name for name in names if listing.is_name(name)])
+    return {row.name: ExpertView.model_validate(row) for row in found}
 
 
 def mine(uow: Session, tenant_id: str) -> list[ExpertView]:
@@ -222,9 +228,10 @@ def history(uow: Session, expert_id: str, viewer: PersonLike) -> list[StateChang
     return [StateChange.model_validate(change) for change in repository.changes(uow, expert_id)]
 
 
-def count_use(uow: Session, expert_id: str, tokens: int) -> None:
-    """Count one call of an expert and its tokens, in and out."""
-    repository.count_use(uow, expert_id, tokens)
+def count_uses(uow: Session, uses: Mapping[str, tuple[int, int]]) -> None:
+    """Count calls of experts and their tokens, in and out: by expert (calls, tokens)."""
+    if uses:
+        repository.count_uses(uow, uses)
 
 
 def _inside(row: Expert, viewer: PersonLike) -> bool:

@@ -7,9 +7,10 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
+from apps.gateway.answers import usage_of
 from apps.gateway.identity import Caller
+from apps.gateway.requests import Turn, messages_of
 from apps.gateway.routes.jobs import CostedJob, costed
-from apps.gateway.routes.openai import Turn, messages_of, usage_of
 from engine.flows import compare_trainings, prompt_expert, schedule_jobs, try_checkpoint
 from engine.flows import preview_training as previews
 from engine.flows import train_expert as flow

@@ -17,13 +17,11 @@ TIMES = (
 
 
 def upgrade() -> None:
-    """Make the tables; events that are there find their receipts with the first whole comparison."""
+    """Make the tables, and indexes by which the newest rows are found."""
     _codes()
     _payments()
     _payouts()
     _reconciliations()
-    op.add_column("usage_events", sa.Column("receipt_id", sa.String()))
-    op.create_index("ix_usage_events_receipt_id", "usage_events", ["receipt_id"])
     for table, column in TIMES:
         op.create_index(
             f"ix_{table}_time",
@@ -145,8 +143,6 @@ def downgrade() -> None:
     """Forget codes, orders, payouts and comparisons; what they moved stays in the ledger."""
     for table, _ in TIMES:
         op.drop_index(f"ix_{table}_time", table)
-    op.drop_index("ix_usage_events_receipt_id", "usage_events")
-    op.drop_column("usage_events", "receipt_id")
     for table in (
         "billing_reconciliations",
         "billing_payouts",

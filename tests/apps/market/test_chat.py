@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from apps.market import chat
 from apps.market.chat import ChatView, Turn
 from engine.accounts.schemas import Person
-from engine.flows import answer_request, top_up_wallet
+from engine.billing import holds
+from engine.flows import top_up_wallet
 from engine.inference import pool
 from engine.inference.fake import FakeModel
 from engine.kit.errors import BadInput
@@ -136,18 +138,18 @@ def test_a_task_cancelled_while_the_hold_is_placed_leaves_no_hold_behind(
 ) -> None:
     publish()
     entered = anyio.Event()
-    admit = answer_request.admit
+    hold_many = holds.hold_many
 
     async def cancel() -> None:
         loop = asyncio.get_running_loop()
 
-        def slow(*given: object) -> answer_request.Ticket:
-            ticket = admit(*given)  # type: ignore[arg-type]
+        def slow(*given: Any) -> Any:
+            held = hold_many(*given)
             loop.call_soon_threadsafe(entered.set)
             time.sleep(0.2)
-            return ticket
+            return held
 
-        monkeypatch.setattr(answer_request, "admit", slow)
+        monkeypatch.setattr(holds, "hold_many", slow)
 
         async def drain() -> None:
             async for _ in chat.ask(chen, "help-desk", (), "How long do returns take?", "en"):

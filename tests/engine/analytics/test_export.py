@@ -35,7 +35,7 @@ def event(at: datetime | None = None, **changes: object) -> UsageEvent:
 
 def record(*events: UsageEvent) -> list[str]:
     with unit_of_work() as uow:
-        return [service.record(uow, one) for one in events]
+        return service.record(uow, events)
 
 
 def waiting() -> int:
@@ -167,6 +167,6 @@ def test_several_exporters_at_once_share_the_work(db: str, home: Path) -> None:
 
 def test_an_event_that_is_rolled_back_is_not_exported(db: str, home: Path) -> None:
     with pytest.raises(RuntimeError), unit_of_work() as uow:
-        service.record(uow, event())
+        service.record(uow, [event()])
         raise RuntimeError
     assert export.export() == 0

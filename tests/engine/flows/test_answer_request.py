@@ -1,20 +1,25 @@
 """A paid answer, ended in every way there is: each settles or releases its hold, once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 import pytest
+from sqlalchemy.orm import Session
 
 from engine.accounts.schemas import Person
 from engine.analytics.models import UsageEventRow
+from engine.billing import holds
 from engine.billing import service as billing
-from engine.flows import answer_request, speak
+from engine.billing.schemas import HoldRequest, HoldView
+from engine.flows import speak
 from engine.flows.answer_request import AnswerPart, ChatRequest, answer
 from engine.inference import pool, tokens
 from engine.inference.schemas import Delta, Usage
 from engine.kit.database import unit_of_work
-from engine.kit.errors import InsufficientCredit, NotFound, UpstreamFailed
+from engine.kit.errors import EngineError, InsufficientCredit, NotFound, UpstreamFailed
 from engine.kit.money import CREDIT
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
@@ -130,23 +135,24 @@ def test_leaving_while_being_admitted_leaves_no_hold(
     rich: Person, published: ExpertView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     says(monkeypatch, Delta(text="never"))
-    admit = answer_request.admit
-    admitted: list[str] = []
+    hold_many, begun, placed = holds.hold_many, threading.Event(), threading.Event()
 
-    def slow(person: Person, request: ChatRequest) -> answer_request.Ticket:
-        ticket = admit(person, request)
-        admitted.append(ticket.hold_id)
-        return ticket
+    def slow(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | EngineError]:
+        begun.set()
+        time.sleep(0.1)
+        placed.set()
+        return hold_many(uow, requests)
 
-    monkeypatch.setattr(answer_request, "admit", slow)
+    monkeypatch.setattr(holds, "hold_many", slow)
 
     async def leave_at_once() -> None:
         asking = asyncio.create_task(collected(rich))
-        await asyncio.sleep(0)
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        while not admitted or money(rich)[1]:
+        while not placed.is_set() or outcomes() != ["cancelled"]:
             await asyncio.sleep(0.02)
 
     asyncio.run(asyncio.wait_for(leave_at_once(), 30))

@@ -67,30 +67,37 @@ def call(key: str, charge: int, *, linked: bool = False, recorded: bool = True, 
             usage={"model": "m", "input_tokens": 10, "output_tokens": 5},
         )
         if recorded:
-            record(uow, receipt.id if linked else None, charge, **wrong)
+            record(uow, hold_id if linked else None, charge, **wrong)
     return receipt.id
 
 
-def record(uow: Any, receipt_id: str | None, charge: int, **wrong: int) -> None:
+def record(uow: Any, call_id: str | None, charge: int, **wrong: int) -> None:
     counts = {"input_tokens": 10, "output_tokens": 5, "charged_micro": charge, **wrong}
     analytics.record(
         uow,
-        UsageEvent(
-            at=now(),
-            tenant_id=TEN,
-            person_id="pe_a",
-            expert_id="exp",
-            expert_name="m",
-            developer_tenant_id="ten_dev",
-            developer_micro=0,
-            platform_micro=0,
-            latency_ms=1,
-            first_token_ms=None,
-            outcome="stop",
-            receipt_id=receipt_id,
-            **counts,  # type: ignore[arg-type]
-        ),
+        [
+            UsageEvent(
+                at=now(),
+                tenant_id=TEN,
+                person_id="pe_a",
+                expert_id="exp",
+                expert_name="m",
+                developer_tenant_id="ten_dev",
+                developer_micro=0,
+                platform_micro=0,
+                latency_ms=1,
+                first_token_ms=None,
+                outcome="stop",
+                call_id=call_id,
+                **counts,  # type: ignore[arg-type]
+            )
+        ],
     )
+
+
+def holds_of(receipts: list[str]) -> list[str]:
+    with unit_of_work() as uow:
+        return [billing.receipt(uow, receipt_id, TEN).hold_id for receipt_id in receipts]
 
 
 def force(statement: str, **values: object) -> None:
@@ -113,7 +120,7 @@ def test_what_agrees_is_green_and_events_find_their_receipts(calls: list[str]) -
     # three receipts of calls and one of the release, three events, one wallet
     assert result.checked == 8
     with unit_of_work() as uow:
-        assert {one.receipt_id for one in analytics.of_receipts(uow, calls)} == set(calls)
+        assert len(analytics.of_calls(uow, holds_of(calls))) == 3
         assert books.latest(uow) == result
     again = reconcile.chore()
     assert told(again) == [] and again is not None and not again.whole
@@ -125,7 +132,7 @@ def test_calls_that_look_alike_each_find_one_receipt(db: str) -> None:
     made = [call(f"k{number}", 100) for number in range(5)]
     assert told(reconcile.compare()) == []
     with unit_of_work() as uow:
-        assert [one.receipt_id for one in analytics.of_receipts(uow, made)] == made
+        assert [one.call_id for one in analytics.of_calls(uow, holds_of(made))] == holds_of(made)
 
 
 def test_an_event_just_after_the_end_belongs_to_its_receipt(
@@ -142,9 +149,9 @@ def test_each_kind_of_difference_is_found(calls: list[str]) -> None:
     wrong = call("wrong", 40, linked=True, output_tokens=7, charged_micro=39)
     twice = call("twice", 50, linked=True)
     with unit_of_work() as uow:
-        record(uow, twice, 50)
+        record(uow, holds_of([twice])[0], 50)
         record(uow, None, 60)
-        record(uow, "rcp_none", 0)
+        record(uow, "hold_none", 0)
     found = told(reconcile.compare())
     assert [one for one in found if one[1] in (missing, wrong, twice)] == [
         ("no_event", missing, 30, 15),
@@ -195,7 +202,7 @@ def test_what_differs_stays_in_sight_until_it_agrees(
         assert told(result) == [("no_event", missing, 30, 15), ("wallet", TEN, 5, 0)]
     force("UPDATE billing_wallets SET balance_micro = balance_micro - 5")
     with unit_of_work() as uow:
-        record(uow, missing, 30)
+        record(uow, holds_of([missing])[0], 30)
     monkeypatch.setattr(reconcile, "now", lambda: real() + timedelta(minutes=30))
     assert told(reconcile.chore()) == []
 

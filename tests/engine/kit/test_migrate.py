@@ -90,24 +90,13 @@ def test_runs_from_before_there_were_searches_belong_to_none(db: str) -> None:
     upgrade(plain_url())
 
 
-def test_usage_from_before_it_named_receipts_stays(db: str) -> None:
-    begin_at("0011")
-    with unit_of_work() as uow:
-        uow.execute(
-            text(
-                "insert into usage_events (id, at, tenant_id, person_id, expert_id, expert_name,"
-                " input_tokens, output_tokens, charged_micro, developer_micro, platform_micro, latency_ms,"
-                " outcome)"
-                " values ('ue_1', now(), 't', 'p', 'e', 'm', 1, 2, 0, 0, 0, 1, 'stop')"
-            )
-        )
-    command.upgrade(alembic_config(db), "0013")
-    with unit_of_work() as uow:
-        assert uow.execute(text("select id, receipt_id from usage_events")).one() == ("ue_1", None)
+def test_money_in_and_out_can_be_forgotten_and_made_again(db: str) -> None:
     command.downgrade(alembic_config(db), "0011")
     with unit_of_work() as uow:
-        assert uow.execute(text("select id from usage_events")).scalar_one() == "ue_1"
+        assert uow.execute(text("select to_regclass('billing_payouts')")).scalar_one() is None
     upgrade(plain_url())
+    with unit_of_work() as uow:
+        assert uow.execute(text("select count(*) from billing_payouts")).scalar_one() == 0
 
 
 def test_migrating_again_changes_nothing(db: str) -> None:

@@ -296,9 +296,8 @@ def test_the_catalog_sorts_by_age_use_and_price(market: Any) -> None:
     for name, price in (("first-one", "0.2"), ("second-one", "0.1"), ("third-one", "0.3")):
         ids[name] = market.publish(market.register(name).id, input_price=price).id
     with unit_of_work() as uow:
-        service.count_use(uow, ids["first-one"], 40)
-        service.count_use(uow, ids["first-one"], 2)
-        service.count_use(uow, ids["third-one"], 500)
+        service.count_uses(uow, {ids["first-one"]: (1, 40), ids["third-one"]: (1, 500)})
+        service.count_uses(uow, {ids["first-one"]: (1, 2)})
     assert market.names() == ["third-one", "second-one", "first-one"]
     assert market.names(sort="popular") == ["first-one", "third-one", "second-one"]
     assert market.names(sort="price") == ["second-one", "first-one", "third-one"]

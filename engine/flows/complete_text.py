@@ -1,0 +1,77 @@
+"""A paid continuation of a plain text: OpenAI's older kind of request."""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+from engine.flows import charge_call
+from engine.flows.answer_request import AnswerPart, WholeAnswer, require_room
+from engine.flows.charge_call import Offer, Ticket
+from engine.flows.speak import Sampling
+from engine.inference import pool, state, tokens
+from engine.kit.errors import BadInput, NotReady
+from engine.kit.settings import settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRequest:
+    """What was asked: `model` is the public name of a published expert."""
+
+    model: str
+    prompt: str
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise BadInput("chat.no_prompt", field="prompt")
+        require_room(self.sampling)
+
+
+@asynccontextmanager
+async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[Ticket, Sampling]]:
+    started = time.monotonic()
+    if offer.expert.template:
+        raise BadInput("chat.only_in_turns", field="model", name=offer.expert.name)
+    if not state.answers():
+        raise NotReady("inference.warming_up", retry_after=10)
+    input_tokens = tokens.of_text(request.prompt) + 1
+    most = settings().max_model_len
+    if input_tokens >= most:
+        raise BadInput("chat.too_long", field="prompt", tokens=input_tokens, most=most)
+    sampling = request.sampling.limited(min(request.sampling.max_tokens, most - input_tokens))
+    output = sampling.max_tokens * sampling.choices
+    async with charge_call.paid(
+        offer, input_tokens=input_tokens, most_output=output, started=started
+    ) as ticket:
+        yield ticket, sampling
+
+
+async def stream(offer: Offer, request: TextRequest) -> AsyncGenerator[AnswerPart, None]:
+    """Yield the continuation as `answer_request.answer` yields an answer. Knowledge is not asked.
+
+    Raises BadInput for an expert that is a prompt: it speaks only in turns.
+    """
+    async with _admitted(offer, request) as (ticket, sampling):
+        yield AnswerPart(kind="passages", hold_id=ticket.hold_id)
+        spoken = pool.open_stream(
+            offer.expert.adapter_prefix or None, request.prompt, **sampling.parameters()
+        )
+        async with aclosing(spoken) as deltas:
+            async for delta in deltas:
+                ticket.take(delta)
+                if delta.choices:
+                    yield AnswerPart(kind="text", text=delta.text, choices=delta.choices)
+    yield AnswerPart(
+        kind="done", finish_reason=ticket.finish_reason, usage=ticket.counted, receipt=ticket.receipt
+    )
+
+
+async def whole(offer: Offer, request: TextRequest) -> WholeAnswer:
+    """Return the continuation in one piece."""
+    async with _admitted(offer, request) as (ticket, sampling):
+        adapter = offer.expert.adapter_prefix or None
+        completion = await pool.complete(adapter, request.prompt, **sampling.parameters())
+        ticket.take(completion)
+    assert ticket.receipt is not None
+    return WholeAnswer(completion=completion, passages=(), usage=ticket.counted, receipt=ticket.receipt)

@@ -1,0 +1,1 @@
+"""Serving: what holds for every call to a model, whoever makes it."""
