@@ -38,7 +38,7 @@ CSS = f"""
 .mbe-table td:first-child{{overflow-wrap:anywhere;min-width:120px}}
 .mbe-page .mbe-table td a,.mbe-table td a{{color:var(--primary);font-weight:500;
  text-decoration:none;padding:0}}
-.mbe-table time,.mbe-table td .mbe-state,.mbe-table td code,.mbe-table .mbe-num{{white-space:nowrap}}
+.mbe-table :is(time,td .mbe-state,td code,.mbe-num,.mbe-money){{white-space:nowrap}}
 .mbe-page .mbe-table td a:hover{{text-decoration:underline}}
 .mbe-table tbody tr:hover td{{background:var(--paper)!important}}
 .mbe-table th.num:first-child{{width:1%}}

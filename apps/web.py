@@ -18,7 +18,7 @@ from apps.asgi import BodyLimit, Trace
 from apps.faces import Faces
 from apps.frame import PLACES
 from apps.gateway import errors
-from apps.gateway.routes import reports, take_along, uploads
+from apps.gateway.routes import reports, statements, take_along, uploads
 from engine.kit import logs
 from engine.kit.errors import EngineError
 from engine.kit.process import supervised
@@ -68,6 +68,7 @@ def page_api() -> FastAPI:
     api.include_router(uploads.router)
     api.include_router(reports.router)
     api.include_router(take_along.router)
+    api.include_router(statements.router)
     return api
 
 

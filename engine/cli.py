@@ -171,5 +171,23 @@ def push(
     print(t("takealong.said", language, count=len(pushed.files), address=pushed.address))
 
 
+@app.command(name="reconcile")
+def reconcile_books(language: Annotated[str, typer.Option(help="en or zh.")] = "en") -> None:
+    """Compare all usage events, receipts and movements, and list what does not agree.
+
+    The exit status is 0 when all of it does, 1 when not.
+    """
+    from engine.flows import reconcile
+    from engine.kit.messages import t
+
+    result, language = reconcile.compare(), pick_language(language)
+    for each in result.differences:
+        print(each.kind, each.id, each.tenant_id, f"{each.expected} ≠ {each.actual}", sep="\t")
+    facts = {"micro": f"{result.micro:,}", "tokens": f"{result.tokens:,}", "found": f"{result.found:,}"}
+    words = t("cash.books_agree" if result.agrees else "cash.books_differ", language, **facts)
+    print(words, t("cash.books_checked", language, checked=f"{result.checked:,}"))
+    sys.exit(not result.agrees)
+
+
 if __name__ == "__main__":
     app()

@@ -10,6 +10,7 @@ from engine.flows import (
     judge_by_hand,
     prepare_knowledge,
     prove_serving,
+    reconcile,
     search_training,
     take_along,
     test_expert,
@@ -78,6 +79,7 @@ def _export_usage() -> int:
 CHORES = (
     Chore("release expired holds", 30.0, _sweep_holds),
     Chore("export usage events", 10.0, _export_usage),
+    Chore("compare usage, receipts and ledger", 60.0, reconcile.chore),
     Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),
     Chore("drop the tables of indexes that are gone", 3600.0, indexes.sweep),
 )

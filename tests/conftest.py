@@ -19,6 +19,7 @@ from tests.support import make_person
 
 if TYPE_CHECKING:
     from tests.hub import Hub
+    from tests.payments import Provider
 
 
 def _url_for(url: str, name: str) -> str:
@@ -124,3 +125,15 @@ def dana(db: str) -> Person:
 def eva(db: str) -> Person:
     """An evaluator."""
     return make_person("eva@example.com", "evaluator")
+
+
+@pytest.fixture
+def payments(home: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Provider]":
+    """A payment provider on this machine, through which credits are sold at one euro each."""
+    from tests import payments as stand_in
+
+    with stand_in.running() as found:
+        monkeypatch.setenv("MBE_PAYMENT_URL", found.address)
+        monkeypatch.setenv("MBE_PAYMENT_SECRET", stand_in.SECRET)
+        settings.cache_clear()
+        yield found

@@ -7,6 +7,7 @@ from apps.gateway import docs, errors
 from apps.gateway.routes import (
     accounts,
     arena,
+    cash,
     datasets,
     embeddings,
     human_eval,
@@ -20,10 +21,12 @@ from apps.gateway.routes import (
     reports,
     retrieval,
     search,
+    statements,
     take_along,
     training,
     uploads,
     wallet,
+    webhooks,
 )
 from engine.inference import state
 from engine.kit.settings import settings
@@ -40,6 +43,8 @@ def create_app() -> FastAPI:
         accounts,
         keys,
         wallet,
+        cash,
+        webhooks,
         uploads,
         knowledge,
         retrieval,
@@ -56,6 +61,7 @@ def create_app() -> FastAPI:
     )
     for part in parts:
         app.include_router(part.router)
+    app.include_router(statements.router, prefix="/api")
 
     app.include_router(docs.router)
 

@@ -1,6 +1,6 @@
 """HTML of the wallet, of a receipt and of usage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -15,12 +15,13 @@ from engine.kit.money import format_credits
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """Calls, tokens (in and out) and micro-credits of one expert, or of all on one day."""
+    """Calls, tokens (in and out), micro-credits paid and given back, of one expert, or of all on one day."""
 
     name: str
     calls: int = 0
     tokens: int = 0
     micro: int = 0
+    refunded: int = 0
 
 
 def credits(micro: int, language: str) -> str:
@@ -32,21 +33,26 @@ def credits(micro: int, language: str) -> str:
 
 
 def wallet(found: Wallet, language: str) -> str:
-    """Return what can be spent and what running calls hold."""
-    return cards.tiles(
-        [
-            (t("marketplace.balance", language), credits(found.balance_micro, language)),
-            (t("marketplace.held", language), credits(found.held_micro, language)),
-        ]
-    )
+    """Return what can be spent, what running calls hold, and what is owed, if anything."""
+    shown: list[tuple[str, str | Html]] = [
+        (t("marketplace.balance", language), credits(found.balance_micro, language)),
+        (t("marketplace.held", language), credits(found.held_micro, language)),
+    ]
+    if not found.owed_micro:
+        return cards.tiles(shown)
+    shown.append((t("cash.owed", language), credits(found.owed_micro, language)))
+    return cards.tiles(shown) + cards.note(t("cash.owed_why", language))
 
 
-def receipts(found: Sequence[Receipt], language: str) -> str:
-    """Return the table of receipts; each row leads to its receipt and its expert."""
+def receipts(found: Sequence[Receipt], refunded: Mapping[str, int], language: str) -> str:
+    """Return the table of receipts; each row leads to its receipt and its expert.
+
+    `refunded` is what was given back, by receipt.
+    """
     if not found:
         words = t("marketplace.to_catalog", language)
         return cards.empty(t("marketplace.no_receipts", language), f"/{language}/market/", words)
-    keys = ("when", "expert", "charged", "tokens_in", "tokens_out", "ended")
+    keys = ["when", "expert", "charged", "tokens_in", "tokens_out", "ended"]
     rows: list[list[cards.Cell]] = [
         [
             _when(receipt, language),
@@ -59,7 +65,15 @@ def receipts(found: Sequence[Receipt], language: str) -> str:
         for receipt in found
     ]
     headers = [t(f"marketplace.{key}", language) for key in keys]
+    if refunded:
+        headers.insert(3, t("cash.refunded", language))
+        for row, one in zip(rows, found, strict=True):
+            row.insert(3, _refunded(refunded.get(one.id, 0), language))
     return cards.table(headers, rows, t("marketplace.receipts", language))
+
+
+def _refunded(micro: int, language: str) -> Html:
+    return cards.money(micro, language) if micro else cards.Html(cards.muted("–").text, 0)
 
 
 def _when(receipt: Receipt, language: str) -> Html:
@@ -127,14 +141,15 @@ def topped_up(amount_micro: int, language: str) -> str:
 
 
 def totals(total: Spending, language: str) -> str:
-    """Return calls, tokens and credits of a period."""
-    return cards.tiles(
-        [
-            (t("marketplace.calls_total", language), f"{total.calls:,}"),
-            (t("marketplace.tokens_total", language), f"{total.tokens:,}"),
-            (t("marketplace.spent", language), credits(total.micro, language)),
-        ]
-    )
+    """Return calls, tokens and credits of a period, and what was given back, if anything."""
+    shown: list[tuple[str, str | Html]] = [
+        (t("marketplace.calls_total", language), f"{total.calls:,}"),
+        (t("marketplace.tokens_total", language), f"{total.tokens:,}"),
+        (t("marketplace.spent", language), credits(total.micro, language)),
+    ]
+    if total.refunded:
+        shown.append((t("cash.refunded", language), credits(total.refunded, language)))
+    return cards.tiles(shown)
 
 
 def no_usage(language: str) -> str:
@@ -143,24 +158,25 @@ def no_usage(language: str) -> str:
     return cards.empty(t("marketplace.no_usage", language), f"/{language}/market/", words)
 
 
-def spending(
-    by_expert: Sequence[Spending], by_day: Sequence[Spending], cut_at: int | None, language: str
-) -> str:
-    """Return the tables of spending; `cut_at` is how many calls were looked at when there are more."""
-    note = cards.note(t("marketplace.usage_cut", language, most=f"{cut_at:,}")) if cut_at else ""
+def spending(by_expert: Sequence[Spending], by_day: Sequence[Spending], language: str) -> str:
+    """Return the tables of spending; what was given back has its column where there was anything."""
+    refunds = any(one.refunded for one in by_day)
     experts = [
-        [cards.link(expert_address(one.name, language), one.name), *_row(one, language)] for one in by_expert
+        [cards.link(expert_address(one.name, language), one.name), *_row(one, refunds, language)]
+        for one in by_expert
     ]
-    days = [[one.name, *_row(one, language)] for one in by_day]
+    days = [[one.name, *_row(one, refunds, language)] for one in by_day]
     shown = ""
     for key, first, rows in (("by_expert", "expert", experts), ("by_day", "day", days)):
         headers = [
             t(f"marketplace.{name}", language) for name in (first, "calls_total", "tokens_total", "spent")
         ]
+        headers += [t("cash.refunded", language)] if refunds else []
         title = t(f"marketplace.{key}", language)
         shown += f"<h2>{escape(title)}</h2>{cards.table(headers, rows, title)}"
-    return note + shown
+    return shown
 
 
-def _row(one: Spending, language: str) -> list[cards.Cell]:
-    return [one.calls, one.tokens, cards.money(one.micro, language)]
+def _row(one: Spending, refunds: bool, language: str) -> list[cards.Cell]:
+    back = [_refunded(one.refunded, language)] if refunds else []
+    return [one.calls, one.tokens, cards.money(one.micro, language), *back]

@@ -1,18 +1,18 @@
 """What the market's pages show and do, without Gradio. Every function takes the person who asks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import plotly.graph_objects as go
 
-from apps.market import account_views, charts, views
+from apps.market import account_views, cash_views, charts, views
 from apps.market.account_views import Spending
 from apps.passage import Cited
 from engine.accounts.schemas import Person
-from engine.billing.schemas import Receipt
-from engine.flows import browse_market, open_citation, top_up_wallet
+from engine.flows import browse_market, fill_wallet, open_citation, statements, top_up_wallet
 from engine.inference import state
 from engine.kit.clock import now
 from engine.kit.errors import NotFound
@@ -23,8 +23,9 @@ from engine.market.schemas import CATEGORIES, ExpertView
 SORTS = ("popular", "new", "price")
 CATALOG_STEP = 60
 RECEIPT_STEP = 50
-MOST_RECEIPTS = 10_000
 PERIODS = (7, 30, 90)
+STATEMENT_CHOICES = ("day", "model", "person", "project")
+STATEMENT_BY = ("day", "model")
 
 
 @dataclass(frozen=True)
@@ -92,28 +93,42 @@ def passage(person: Person, cited: Cited, language: str) -> str:
 
 @dataclass(frozen=True)
 class WalletPage:
-    """The wallet and its newest receipts; `more` when there are older ones."""
+    """The wallet, its orders and its newest receipts; `more` when there are older ones.
+
+    Credits can be added for nothing, or bought, or neither.
+    """
 
     balance: str
+    orders: str
     receipts: str
     more: bool
     can_top_up: bool
+    can_buy: bool
 
 
 def wallet(person: Person, language: str, limit: int = RECEIPT_STEP) -> WalletPage:
     """Return the wallet of the person's account."""
     found = top_up_wallet.receipts(person, limit + 1)
+    shown = found[:limit]
+    refunded = {
+        receipt_id: sum(each.amount_micro for each in refunds)
+        for receipt_id, refunds in top_up_wallet.refunds(person, shown).items()
+    }
     return WalletPage(
         balance=account_views.wallet(top_up_wallet.wallet(person), language),
-        receipts=account_views.receipts(found[:limit], language),
+        orders=cash_views.orders(fill_wallet.my_orders(person), language),
+        receipts=account_views.receipts(shown, refunded, language),
         more=len(found) > limit,
-        can_top_up=settings().play_credits,
+        can_top_up=settings().free_credits,
+        can_buy=settings().payments,
     )
 
 
 def receipt(person: Person, receipt_id: str, language: str) -> str:
-    """Return one receipt of the person's account. Raises NotFound."""
-    return account_views.receipt(top_up_wallet.receipt(person, receipt_id), language)
+    """Return one receipt of the person's account, with what was given back on it. Raises NotFound."""
+    found = top_up_wallet.receipt(person, receipt_id)
+    refunds = top_up_wallet.refunds(person, [found]).get(found.id, [])
+    return account_views.receipt(found, language) + cash_views.refunds(refunds, language)
 
 
 def top_up(person: Person, amount: str, key: str, language: str) -> str:
@@ -122,60 +137,59 @@ def top_up(person: Person, amount: str, key: str, language: str) -> str:
     return account_views.topped_up(parse_credits(amount), language)
 
 
+def buy(person: Person, amount: str, key: str) -> str:
+    """Order credits and return where they are paid. Raises BadInput naming the amount, UpstreamFailed."""
+    return fill_wallet.buy(person, amount or "", key).url or ""
+
+
+def redeem(person: Person, code: str, language: str) -> str:
+    """Redeem a code and say what it was worth. Raises what the flow refuses, naming the code."""
+    added = fill_wallet.redeem(person, code or "")
+    return account_views.topped_up(added.amount_micro, language)
+
+
 @dataclass(frozen=True)
 class UsagePage:
-    """Totals, tables, and the plot unless there is nothing to draw."""
+    """Totals, tables, the plot unless there is nothing to draw, and the statement to keep."""
 
     totals: str
     tables: str
     plot: go.Figure | None
+    files: str
 
 
-def usage(person: Person, days: int, language: str) -> UsagePage:
+def usage(person: Person, days: int, language: str, by: Sequence[str] = STATEMENT_BY) -> UsagePage:
     """Return what the account called and paid in the last `days` days (UTC), today included."""
     days = days if days in PERIODS else PERIODS[1]
     today = now().date()
     shown = [today - timedelta(days=back) for back in reversed(range(days))]
-    looked_at = top_up_wallet.receipts(person, MOST_RECEIPTS)
-    paid = [r for r in looked_at if r.state == "settled" and r.created_at.date() >= shown[0]]
-    if not paid:
+    rows = statements.statement(person, shown[0], today, "day,model").rows
+    files = cash_views.files(shown[0], today, [name for name in by if name in STATEMENT_CHOICES], language)
+    if not rows:
         return UsagePage(
-            account_views.totals(Spending(name=""), language), account_views.no_usage(language), None
+            account_views.totals(Spending(name=""), language), account_views.no_usage(language), None, files
         )
-    by_expert = grouped(paid, _model)
-    by_day = grouped(paid, _day)
-    micro: dict[tuple[str, str], int] = defaultdict(int)
-    for one in paid:
-        micro[_model(one), _day(one)] += one.charged_micro
-    drawn = {e.name: [micro[e.name, f"{day}"] for day in shown] for e in by_expert}
-    cut = (
-        MOST_RECEIPTS
-        if len(looked_at) == MOST_RECEIPTS and looked_at[-1].created_at.date() >= shown[0]
-        else None
-    )
+    by_expert, by_day = grouped(rows, "model"), grouped(rows, "day")
+    micro = {(row["model"], row["day"]): row["charged_micro"] for row in rows}
+    drawn = {e.name: [micro.get((e.name, day), 0) for day in shown] for e in by_expert}
     newest_first = sorted(by_day, key=lambda one: one.name, reverse=True)
+    began = datetime.combine(shown[0], time(), UTC)
+    given_back = cash_views.given_back(top_up_wallet.refunds_since(person, began), language)
     return UsagePage(
-        totals=account_views.totals(grouped(paid, lambda _: "")[0], language),
-        tables=account_views.spending(by_expert, newest_first, cut, language),
+        totals=account_views.totals(grouped(rows, None)[0], language),
+        tables=account_views.spending(by_expert, newest_first, language) + given_back,
         plot=charts.spending([f"{day:%m-%d}" for day in shown], drawn, language),
+        files=files,
     )
 
 
-def grouped(receipts: Sequence[Receipt], group: Callable[[Receipt], str]) -> list[Spending]:
-    """Return calls, tokens and charges of each group of receipts, the dearest first."""
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for one in receipts:
-        total = sums[group(one)]
-        total[0] += 1
-        total[1] += int(one.usage.get("input_tokens", 0)) + int(one.usage.get("output_tokens", 0))
-        total[2] += one.charged_micro
-    found = [Spending(name=name, calls=c, tokens=k, micro=m) for name, (c, k, m) in sums.items()]
+def grouped(rows: Sequence[dict[str, Any]], by: str | None) -> list[Spending]:
+    """Return calls, tokens, charges and refunds of a statement's rows by a column, the dearest first."""
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for row in rows:
+        tokens = row["input_tokens"] + row["output_tokens"]
+        counts = (row["calls"], tokens, row["charged_micro"], row["refunded_micro"])
+        total = sums[str(row[by]) if by else ""]
+        total[:] = [one + more for one, more in zip(total, counts, strict=True)]
+    found = [Spending(name=n, calls=c, tokens=k, micro=m, refunded=r) for n, (c, k, m, r) in sums.items()]
     return sorted(found, key=lambda one: (-one.micro, -one.calls, one.name))
-
-
-def _model(one: Receipt) -> str:
-    return str(one.usage.get("model", ""))
-
-
-def _day(one: Receipt) -> str:
-    return f"{one.created_at:%Y-%m-%d}"

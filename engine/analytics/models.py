@@ -9,10 +9,22 @@ from engine.kit.database import Base
 
 
 class UsageEventRow(Base):
-    """A usage event; `exported_at` is set in the transaction that wrote it to a Parquet file."""
+    """A usage event; `exported_at` is set in the transaction that wrote it to a Parquet file.
+
+    `call_id` is the hold's of a paid call; where the event came without, reconciling finds it.
+    """
 
     __tablename__ = "usage_events"
-    __table_args__ = (Index("ix_usage_events_waiting", "id", postgresql_where=text("exported_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_usage_events_waiting", "id", postgresql_where=text("exported_at IS NULL")),
+        # Events are written in the order of their time, so this one costs next to nothing.
+        Index(
+            "ix_usage_events_time",
+            "at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": True},
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime]

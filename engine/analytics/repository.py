@@ -1,10 +1,10 @@
 """The SQL of usage events."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, Text, and_, any_, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from engine.analytics.models import UsageEventRow
@@ -38,3 +38,33 @@ def waiting(uow: Session, limit: int) -> list[UsageEventRow]:
 def mark_exported(uow: Session, ids: Sequence[str], at: datetime) -> None:
     """Note that these events are in a file."""
     uow.execute(update(UsageEventRow).where(UsageEventRow.id.in_(ids)).values(exported_at=at))
+
+
+def between(uow: Session, since: datetime, until: datetime, ids: Collection[str]) -> list[UsageEventRow]:
+    """Return the events of a time and those named, oldest first."""
+    wanted = and_(UsageEventRow.at >= since, UsageEventRow.at < until)
+    if ids:
+        wanted = or_(wanted, UsageEventRow.id.in_(ids))
+    query = select(UsageEventRow).where(wanted).order_by(UsageEventRow.at, UsageEventRow.id)
+    return list(uow.scalars(query))
+
+
+def of_calls(uow: Session, call_ids: Collection[str]) -> list[UsageEventRow]:
+    """Return the events of paid calls, oldest first."""
+    query = select(UsageEventRow).where(UsageEventRow.call_id == any_(cast(list(call_ids), ARRAY(Text))))
+    return list(uow.scalars(query.order_by(UsageEventRow.at, UsageEventRow.id)))
+
+
+def link(uow: Session, calls: Mapping[str, str]) -> None:
+    """Note the calls of events, by event, where none is noted yet."""
+    query = text(
+        "UPDATE usage_events u SET call_id = l.call_id"
+        " FROM unnest(CAST(:ids AS text[]), CAST(:calls AS text[])) AS l(id, call_id)"
+        " WHERE u.id = l.id AND u.call_id IS NULL"
+    )
+    uow.execute(query, {"ids": list(calls), "calls": list(calls.values())})
+
+
+def first(uow: Session) -> datetime | None:
+    """Return when the oldest event was."""
+    return uow.scalar(select(UsageEventRow.at).order_by(UsageEventRow.at).limit(1))

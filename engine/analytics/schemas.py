@@ -33,3 +33,9 @@ class UsageEvent(BaseModel):
     first_token_ms: Count | None
     outcome: str
     call_id: str | None = None
+
+
+class Recorded(UsageEvent):
+    """An event as it was recorded."""
+
+    id: str

@@ -1,11 +1,12 @@
 """Recording usage, in the transaction that settles the call."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from engine.analytics import repository
-from engine.analytics.schemas import UsageEvent
+from engine.analytics.schemas import Recorded, UsageEvent
 from engine.kit.ids import new_id
 
 
@@ -14,3 +15,24 @@ def record(uow: Session, events: Sequence[UsageEvent]) -> list[str]:
     rows = [{"id": new_id("ue"), **event.model_dump(), "exported_at": None} for event in events]
     repository.add(uow, rows)
     return [row["id"] for row in rows]
+
+
+def between(uow: Session, since: datetime, until: datetime, ids: Collection[str] = ()) -> list[Recorded]:
+    """Return the events of a time and those named, oldest first."""
+    return [Recorded.model_validate(row) for row in repository.between(uow, since, until, ids)]
+
+
+def of_calls(uow: Session, call_ids: Collection[str]) -> list[Recorded]:
+    """Return the events of paid calls, oldest first."""
+    return [Recorded.model_validate(row) for row in repository.of_calls(uow, call_ids)]
+
+
+def link(uow: Session, calls: Mapping[str, str]) -> None:
+    """Note which call events belong to, by the events' ids; what is noted already stays."""
+    if calls:
+        repository.link(uow, calls)
+
+
+def first(uow: Session) -> datetime | None:
+    """Return when the oldest event was."""
+    return repository.first(uow)

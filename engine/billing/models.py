@@ -13,6 +13,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.kit.database import Base
 
+IN_ORDER: dict[str, Any] = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": True}}
+"""An index over rows that are written in the order of their time: next to nothing to keep up."""
+
 
 class Account(Base):
     """Where credits can be. `tenant_id` is "platform" for the platform's own accounts."""
@@ -49,6 +52,7 @@ class Entry(Base):
         # Holds the amounts too, so that a balance is read from the index alone.
         Index("ix_billing_entries_balance", "account_id", postgresql_include=["amount_micro"]),
         Index("ix_billing_entries_newest", "tenant_id", "at"),
+        Index("ix_billing_entries_time", "at", **IN_ORDER),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -119,6 +123,7 @@ class ReceiptRow(Base):
         ),
         CheckConstraint("developer_micro + platform_micro = charged_micro", name="charge_split"),
         Index("ix_billing_receipts_newest", "tenant_id", "created_at"),
+        Index("ix_billing_receipts_time", "created_at", **IN_ORDER),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -188,6 +193,114 @@ class PriceRow(Base):
     tiers: Mapped[list[dict[str, Any]]]
     by_id: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class CodeRow(Base):
+    """A code that somebody can redeem for credits, once. The code itself is nowhere, only its SHA-256."""
+
+    __tablename__ = "billing_codes"
+    __table_args__ = (CheckConstraint("amount_micro > 0", name="gives_something"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    batch_id: Mapped[str] = mapped_column(index=True)
+    hash: Mapped[str] = mapped_column(unique=True)
+    amount_micro: Mapped[int]
+    by_id: Mapped[str]
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    redeemed_by_id: Mapped[str | None]
+    redeemed_at: Mapped[datetime | None]
+    transaction_id: Mapped[str | None] = mapped_column(ForeignKey("billing_transactions.id"), unique=True)
+
+
+class CodeTry(Base):
+    """A code that somebody tried and that is none: too many of them, and the person has to wait."""
+
+    __tablename__ = "billing_code_tries"
+    __table_args__ = (Index("ix_billing_code_tries_newest", "person_id", "at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str]
+    at: Mapped[datetime]
+
+
+class OrderRow(Base):
+    """Credits that somebody buys through the payment provider, and what they cost in its currency.
+
+    `amount_minor` counts the currency's smallest unit; `reversed_minor` is what of it was taken back.
+    """
+
+    __tablename__ = "billing_orders"
+    __table_args__ = (
+        CheckConstraint("amount_micro > 0 AND amount_minor > 0", name="costs_something"),
+        CheckConstraint("reversed_minor BETWEEN 0 AND amount_minor", name="reversed_once"),
+        Index("ix_billing_orders_newest", "tenant_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    person_id: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    amount_micro: Mapped[int]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    reversed_minor: Mapped[int]
+    state: Mapped[str]
+    reference: Mapped[str | None]
+    url: Mapped[str | None]
+    created_at: Mapped[datetime]
+    paid_at: Mapped[datetime | None]
+
+
+class PaymentEventRow(Base):
+    """What the payment provider told about an order, once per event; `id` is the provider's own."""
+
+    __tablename__ = "billing_payment_events"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    order_id: Mapped[str] = mapped_column(ForeignKey("billing_orders.id"), index=True)
+    kind: Mapped[str]
+    digest: Mapped[str]
+    transaction_id: Mapped[str | None] = mapped_column(ForeignKey("billing_transactions.id"))
+    at: Mapped[datetime]
+
+
+class PayoutRow(Base):
+    """Earnings that somebody asked to have paid out. `history` holds who did what when, oldest first."""
+
+    __tablename__ = "billing_payouts"
+    __table_args__ = (
+        CheckConstraint("amount_micro > 0", name="pays_something"),
+        Index("ix_billing_payouts_newest", "tenant_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    person_id: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[str]
+    amount_micro: Mapped[int]
+    destination: Mapped[str]
+    state: Mapped[str]
+    reference: Mapped[str | None]
+    history: Mapped[list[dict[str, Any]]]
+    created_at: Mapped[datetime]
+
+
+class ReconciliationRow(Base):
+    """One comparison of usage events, receipts and ledger: what was looked at and what did not agree."""
+
+    __tablename__ = "billing_reconciliations"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    whole: Mapped[bool]
+    until: Mapped[datetime]
+    checked: Mapped[int]
+    differences: Mapped[list[dict[str, Any]]]
+    found: Mapped[int]
+    micro: Mapped[int]
+    tokens: Mapped[int]
 
 
 def _append_only(table: str) -> str:

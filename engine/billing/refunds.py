@@ -1,12 +1,14 @@
 """Giving back what a call cost, in full or in part."""
 
+from datetime import datetime
+
 from sqlalchemy.orm import Session
 
-from engine.billing import repository
+from engine.billing import repository, repository_cash
 from engine.billing.booking import PLATFORM, Movement, book, booked_before
 from engine.billing.holds import check_key
-from engine.billing.models import RefundRow
-from engine.billing.schemas import Refund, digest_of
+from engine.billing.models import ReceiptRow, RefundRow
+from engine.billing.schemas import Receipt, Refund, digest_of
 from engine.kit.clock import now
 from engine.kit.errors import BadInput, NotFound
 from engine.kit.ids import new_id
@@ -30,9 +32,7 @@ def refund(
     reason = " ".join(reason.split())
     if not 1 <= len(reason) <= LONGEST_REASON:
         raise BadInput("billing.refund_reason", field="reason", most=LONGEST_REASON)
-    found = repository.receipt(uow, receipt_id) if receipt_id.isprintable() else None
-    if found is None:
-        raise NotFound("billing.no_receipt", id=receipt_id[:40])
+    found = _found(uow, receipt_id)
     # The hold's row is the lock of everything that happens to a call.
     repository.lock_holds(uow, [found.hold_id])
     scoped, digest = f"refund:{found.id}:{key}", digest_of(amount_micro, by_id, reason)
@@ -74,6 +74,28 @@ def refund(
     return Refund.model_validate(row)
 
 
+def find(uow: Session, receipt_id: str) -> Receipt:
+    """Return a receipt of any tenant, by its own id or its hold's. Raises NotFound."""
+    return Receipt.model_validate(_found(uow, receipt_id))
+
+
+def _found(uow: Session, receipt_id: str) -> ReceiptRow:
+    row = repository.receipt(uow, receipt_id) if receipt_id.isprintable() else None
+    if row is None:
+        raise NotFound("billing.unknown_receipt", field="receipt", id=receipt_id[:40])
+    return row
+
+
 def refunds(uow: Session, receipt_ids: list[str]) -> list[Refund]:
     """Return the refunds on receipts, oldest first."""
     return [Refund.model_validate(row) for row in repository.refunds(uow, receipt_ids)]
+
+
+def of_tenant(
+    uow: Session, tenant_id: str, since: datetime, limit: int = 200
+) -> list[tuple[Refund, Receipt]]:
+    """Return a tenant's refunds since a moment, each with its receipt, newest first."""
+    return [
+        (Refund.model_validate(refund), Receipt.model_validate(receipt))
+        for refund, receipt in repository_cash.refunds_of(uow, tenant_id, since, limit)
+    ]

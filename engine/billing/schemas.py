@@ -17,8 +17,8 @@ class _View(BaseModel):
 class EntryView(_View):
     """One leg of a movement as a tenant sees it.
 
-    `account` is "wallet" or "earnings"; `kind` is what moved it: "top_up", "settle" or "refund"; `meta` is
-    what the movement was for.
+    `account` is "wallet", "earnings", "payouts_pending" or "owed"; `kind` is what moved it: "top_up",
+    "settle", "refund", "reversal" or "payout"; `meta` is what the movement was for.
     """
 
     id: str
@@ -154,3 +154,72 @@ class ExpertEarnings(NamedTuple):
     calls: int
     tokens: int
     micro: int
+
+
+class CodeBatch(NamedTuple):
+    """Codes that were made together: how many, how many of them are redeemed, what each is worth."""
+
+    id: str
+    made: int
+    redeemed: int
+    amount_micro: int
+    by_id: str
+    expires_at: datetime
+    created_at: datetime
+
+
+class Order(_View):
+    """Credits that are bought: `amount_minor` in the currency's smallest unit is what they cost.
+
+    `state` is "open" until the provider says that it was paid, and "reversed" once all was taken back. `url`
+    is where it is paid.
+    """
+
+    id: str
+    tenant_id: str
+    person_id: str
+    amount_micro: int
+    amount_minor: int
+    currency: str
+    reversed_minor: int
+    state: Literal["open", "paid", "reversed"]
+    reference: str | None
+    url: str | None
+    created_at: datetime
+    paid_at: datetime | None
+
+
+class PaymentEvent(_View):
+    """What a payment provider tells about an order: it was paid, or so much of it was taken back."""
+
+    id: str
+    kind: Literal["paid", "reversed"]
+    order_id: str
+    reference: str
+    amount_minor: int
+    currency: str
+
+    @property
+    def digest(self) -> str:
+        """What tells a repeated event from another one under the same id."""
+        return digest_of(self.kind, self.order_id, self.reference, self.amount_minor, self.currency)
+
+
+PayoutState = Literal["requested", "approved", "paid", "rejected", "cancelled"]
+
+
+class Payout(_View):
+    """Earnings that are to be paid out: where to, how far it is, and who did what when.
+
+    `history` holds {"state", "at", "by", "note"}, oldest first; `reference` is the transfer's own.
+    """
+
+    id: str
+    tenant_id: str
+    person_id: str
+    amount_micro: int
+    destination: str
+    state: PayoutState
+    reference: str | None
+    history: Sequence[dict[str, Any]]
+    created_at: datetime

@@ -1,9 +1,9 @@
 """The rules of money: top up, hold, settle, release, and what a tenant may know of it.
 
 Every movement is one transaction whose entries sum to zero, booked once per idempotency key. Amounts are
-integer micro-credits. The accounts: a tenant's `wallet` and `earnings`; the platform's `revenue`, and
-`top_ups`, which stands for the world outside and is the only account that goes below zero. What calls
-hold stays in the wallet, and cannot be spent.
+integer micro-credits. The accounts: a tenant's `wallet`, `earnings`, `payouts_pending`, and `owed`, which is
+below zero by what could not be taken back; the platform's `revenue`, and `top_ups` and `paid_out`, which
+stand for the world outside. What calls hold stays in the wallet, and cannot be spent.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from engine.billing import holds, repository
-from engine.billing.booking import PLATFORM, Movement, book, booked_before
+from engine.billing import holds, repository, top_ups
 from engine.billing.models import Budget
 from engine.billing.schemas import (
     EntryView,
@@ -24,12 +23,9 @@ from engine.billing.schemas import (
     Settlement,
     digest_of,
 )
-from engine.kit.clock import now
-from engine.kit.errors import BadInput, EngineError, NotFound
-from engine.kit.money import CREDIT, format_credits
+from engine.kit.errors import EngineError, NotFound
 
 T = TypeVar("T")
-TOP_UP_LIMIT = 10_000 * CREDIT
 sweep = holds.sweep
 
 
@@ -41,20 +37,14 @@ def top_up(uow: Session, *, tenant_id: str, amount_micro: int, key: str, by: str
     amount or by another person.
     """
     holds.check_key(key)
-    if amount_micro <= 0:
-        raise BadInput("billing.top_up_zero", field="amount")
-    if amount_micro > TOP_UP_LIMIT:
-        raise BadInput("billing.top_up_too_large", field="amount", most=format_credits(TOP_UP_LIMIT, 0))
-    scoped, digest = f"top_up:{tenant_id}:{key}", digest_of(amount_micro, by)
-    repository.lock_wallets(uow, [tenant_id])
-    movement_id = booked_before(uow, scoped, digest)
-    if movement_id is None:
-        legs = (((PLATFORM, "top_ups"), -amount_micro), ((tenant_id, "wallet"), amount_micro))
-        move = Movement(
-            tenant_id=tenant_id, key=scoped, digest=digest, kind="top_up", legs=legs, meta={"by": by}
-        )
-        [movement_id] = book(uow, [move], at=now())
-    return repository.entries(uow, tenant_id, limit=1, account="wallet", transaction_id=movement_id)[0]
+    return top_ups.add(
+        uow,
+        tenant_id=tenant_id,
+        amount_micro=amount_micro,
+        key=f"top_up:{tenant_id}:{key}",
+        digest=digest_of(amount_micro, by),
+        meta={"by": by},
+    )
 
 
 def balance(uow: Session, tenant_id: str) -> int:

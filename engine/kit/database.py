@@ -116,6 +116,17 @@ def single_statements() -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """One transaction in which every look sees the same moment, however much others write meanwhile.
+
+    For reading what has to agree. Changing a row that somebody else changed meanwhile fails.
+    """
+    with unit_of_work() as uow:
+        uow.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield uow
+
+
 def insert_rows(uow: Session, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Write many rows by one statement, each a dict with the same columns; columns left out become NULL.
 

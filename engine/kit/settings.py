@@ -84,6 +84,17 @@ class Settings(BaseSettings):
     play_credits: bool = Field(
         True, description="People may add play credits to their own wallet while no provider is connected."
     )
+    payment_url: str = Field(
+        "",
+        pattern=r"^($|(https://[\w.-]+|http://(127\.0\.0\.1|localhost|\[::1\]))(:\d+)?(/[\w./-]*)?$)",
+        description="A payment provider's address; empty: credits are not sold. See billing/payments.py.",
+    )
+    payment_secret: str = Field("", description="Secret shared with the payment provider.")
+    payment_currency: str = Field("EUR", pattern=r"^[A-Z]{3}$", description="What credits are paid in.")
+    payment_minor: int = Field(
+        100, ge=1, le=10**9, description="Price of a credit in the currency's smallest unit."
+    )
+    payout_minimum: int = Field(10_000_000, ge=1, description="Least earnings that are paid out at once.")
     log_level: str = "INFO"
 
     @property
@@ -93,6 +104,16 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def payments(self) -> bool:
+        """True while a payment provider is connected."""
+        return bool(self.payment_url and self.payment_secret)
+
+    @property
+    def free_credits(self) -> bool:
+        """True while people may add play credits: never where credits are sold."""
+        return self.play_credits and not self.payments
 
     @property
     def web_url(self) -> str:

@@ -5,11 +5,11 @@ from engine.accounts.schemas import Person
 from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
-PATHS = ("", "data", "train", "publish", "earnings", "plan", "review", "operator")
+PATHS = ("", "data", "train", "publish", "earnings", "plan", "review", "operator", "money")
 UNDER = {"passages": "", "retrieval": "", "indexes": ""}
 """Pages without a tab of their own, and the page whose tab is marked on them."""
 NAMES = {path: path or "knowledge" for path in PATHS}
-ROLES = {"review": "reviewer", "operator": "operator"}
+ROLES = {"review": "reviewer", "operator": "operator", "money": "operator"}
 """Who a page is for, where that is not the developer."""
 
 

@@ -1,15 +1,18 @@
 """HTML and chart of the earnings page."""
 
 from collections.abc import Sequence
+from html import escape
 from urllib.parse import quote
 
 import plotly.graph_objects as go
 
 from apps import cards
 from apps.theme import FONTS, LIGHT, colour_of
-from engine.billing.schemas import EntryView, ExpertEarnings
+from engine.billing.schemas import EntryView, ExpertEarnings, Payout
+from engine.flows.pay_out import Standing
 from engine.kit.messages import t
 from engine.kit.money import CREDIT, DEVELOPER_PERCENT, format_credits
+from studio.views.money import payout_state
 
 MOST_BARS = 12
 
@@ -20,8 +23,9 @@ def nothing(language: str) -> str:
     return cards.empty(words, f"/{language}/studio/publish", t("studio.to_publish", language))
 
 
-def head(total: int, found: Sequence[ExpertEarnings], language: str) -> str:
+def head(found: Sequence[ExpertEarnings], language: str) -> str:
     """Return the sum, and how it comes about."""
+    total = sum(expert.micro for expert in found)
     shown = cards.tiles(
         [
             (t("studio.earned_in_all", language), cards.money(total, language)),
@@ -82,7 +86,7 @@ def tables(found: Sequence[ExpertEarnings], recent: Sequence[EntryView], languag
     last: list[list[cards.Cell]] = [
         [
             cards.moment(entry.at, language),
-            cards.code(str(entry.meta.get("model") or "–")),
+            _source(entry, language),
             cards.money(entry.amount_micro, language),
         ]
         for entry in recent
@@ -92,3 +96,49 @@ def tables(found: Sequence[ExpertEarnings], recent: Sequence[EntryView], languag
     )
     second = cards.table([t(f"studio.{key}", language) for key in ("when", "expert", "earned")], last)
     return f"<h2>{t('studio.by_expert', language)}</h2>{first}<h2>{t('studio.recent', language)}</h2>{second}"
+
+
+def _source(entry: EntryView, language: str) -> cards.Cell:
+    """Return where a movement of the earnings comes from: a call of an expert, a refund, a payout."""
+    if entry.kind in ("refund", "payout"):
+        return t(f"cash.moved_by_{entry.kind}", language)
+    return cards.code(str(entry.meta.get("model") or "–"))
+
+
+def payouts(now: Standing, language: str) -> str:
+    """Return what can be paid out, what is on its way, and the payouts; one that waits can be cancelled."""
+    shown = cards.tiles(
+        [
+            (t("cash.available", language), cards.money(now.available_micro, language)),
+            (t("cash.pending", language), cards.money(now.pending_micro, language)),
+            (t("cash.paid_out", language), cards.money(now.paid_micro, language)),
+        ]
+    )
+    if not now.payouts:
+        return shown
+    headers = [t(f"cash.{key}", language) for key in ("asked_at", "credits", "state", "to", "last_note")]
+    rows: list[list[cards.Cell]] = [
+        [
+            cards.moment(payout.created_at, language),
+            cards.money(payout.amount_micro, language),
+            payout_state(payout, language),
+            payout.destination,
+            _note(payout, language),
+        ]
+        for payout in now.payouts
+    ]
+    return f"{shown}<br>{cards.table(headers, rows, t('cash.payouts', language))}"
+
+
+def _note(payout: Payout, language: str) -> cards.Cell:
+    if payout.state == "requested":
+        address = f"/{language}/studio/earnings?cancel={payout.id}"
+        return cards.link(address, t("cash.payout_cancel", language))
+    return str(payout.history[-1]["note"]) or "–"
+
+
+def cancel_question(payout: Payout, language: str) -> str:
+    """Return what cancelling a request does."""
+    words = t("cash.cancel_ask", language, amount=format_credits(payout.amount_micro))
+    back = escape(t("cash.cancel_no", language))
+    return f'<a class="mbe-back" href="/{language}/studio/earnings">← {back}</a><p>{escape(words)}</p>'

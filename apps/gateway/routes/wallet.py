@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from apps.gateway.identity import Caller
-from engine.billing.schemas import Receipt
+from engine.billing.schemas import Receipt, Refund
 from engine.flows import browse_market, top_up_wallet
 
 router = APIRouter(prefix="/api", tags=["wallet"])
@@ -17,13 +17,23 @@ class TopUp(BaseModel):
     key: str = Field(min_length=1, max_length=100)
 
 
+class RefundedReceipt(Receipt):
+    """A receipt, and what was given back on it, oldest first."""
+
+    refunds: list[Refund]
+
+
 def _shown(wallet: top_up_wallet.Wallet) -> dict[str, int]:
-    return {"balance_micro": wallet.balance_micro, "held_micro": wallet.held_micro}
+    return {
+        "balance_micro": wallet.balance_micro,
+        "held_micro": wallet.held_micro,
+        "owed_micro": wallet.owed_micro,
+    }
 
 
 @router.get("/wallet")
 def wallet(caller: Caller) -> dict[str, int]:
-    """Return balance and holds in micro-credits."""
+    """Return balance, holds and what is owed, in micro-credits."""
     return _shown(top_up_wallet.wallet(caller))
 
 
@@ -40,9 +50,11 @@ def receipts(caller: Caller, limit: int = 50) -> list[Receipt]:
 
 
 @router.get("/receipts/{receipt_id}")
-def receipt(receipt_id: str, caller: Caller) -> Receipt:
-    """Return one receipt, by its id or its hold's."""
-    return top_up_wallet.receipt(caller, receipt_id)
+def receipt(receipt_id: str, caller: Caller) -> RefundedReceipt:
+    """Return one receipt, by its id or its hold's, with its refunds."""
+    found = top_up_wallet.receipt(caller, receipt_id)
+    refunds = top_up_wallet.refunds(caller, [found]).get(found.id, [])
+    return RefundedReceipt(**found.model_dump(), refunds=refunds)
 
 
 @router.get("/ledger/sum")

@@ -106,7 +106,7 @@ def test_a_repeated_top_up_counts_once(gateway: Gateway, consumer: Person) -> No
     client = gateway(consumer)
     for _ in range(3):
         client.post("/api/wallet/top-up", json={"amount": "2.5", "key": "same click"})
-    assert client.get("/api/wallet").json() == {"balance_micro": 2_500_000, "held_micro": 0}
+    assert client.get("/api/wallet").json() == {"balance_micro": 2_500_000, "held_micro": 0, "owed_micro": 0}
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,19 @@
 import asyncio
 import json
 import shlex
+from datetime import timedelta
 
 import pytest
 
-from apps.market import chat, handlers, views
+from apps.market import cash_views, chat, handlers, views
 from engine.accounts.schemas import Person
-from engine.flows import top_up_wallet
-from engine.kit.errors import BadInput, Forbidden, NotFound
+from engine.flows import fill_wallet, give_back, reconcile, top_up_wallet
+from engine.kit.clock import now
+from engine.kit.errors import BadInput, EngineError, Forbidden, NotFound
 from engine.kit.settings import settings
 from tests.apps.market.conftest import Publish
+from tests.payments import Provider
+from tests.support import make_person
 
 
 def ask(person: Person, question: str, name: str = "help-desk") -> chat.ChatView:
@@ -136,3 +140,69 @@ def test_usage_adds_up_by_expert_and_by_day(chen: Person, poor: Person, publish:
     assert len(bars["help-desk"]) == 7 and bars["help-desk"][-1] == pytest.approx(sum(paid) / 1e6)
     nothing = handlers.usage(poor, 7, "en")
     assert nothing.plot is None and "mbe-empty" in nothing.tables
+
+
+def test_a_refund_shows_beside_its_receipt_and_in_the_usage(chen: Person, publish: Publish) -> None:
+    publish()
+    cost = ask(chen, "How long do returns take?").turns[-1].cost
+    assert cost is not None
+    assert "Given back" not in handlers.wallet(chen, "en").receipts
+    operator = make_person("op@example.com", "operator")
+    amount = views._credits(1_000, "en")
+    give_back.refund(operator, cost.receipt_id, "0.001", "wrong <answer>", "k")
+    assert amount in handlers.wallet(chen, "en").receipts
+    receipt = handlers.receipt(chen, cost.receipt_id, "zh")
+    assert "退款" in receipt and "wrong &lt;answer&gt;" in receipt and "0.001 点" in receipt
+    usage = handlers.usage(chen, 7, "en")
+    assert amount in usage.totals and f"receipt={cost.receipt_id}" in usage.tables
+    assert "wrong &lt;answer&gt;" in usage.tables
+
+
+def test_a_statement_is_offered_for_the_period_that_is_shown(chen: Person) -> None:
+    files = handlers.usage(chen, 7, "en", ["day", "person", "'\"><script>"]).files
+    today = now().date()
+    first = today - timedelta(days=6)
+    assert f"/api/statements?from={first}&amp;to={today}&amp;by=day%2Cperson&amp;format=csv" in files
+    assert "format=parquet" in files and "script" not in files
+
+
+def test_a_code_is_redeemed_and_a_wrong_one_names_the_field(poor: Person) -> None:
+    operator = make_person("op@example.com", "operator")
+    [code] = fill_wallet.make_codes(operator, 1, "3", 7)
+    assert "3.00 credits were added" in handlers.redeem(poor, code, "en")
+    assert top_up_wallet.wallet(poor).balance_micro == 3_000_000
+    for again in (code, "", "MBE-2222-3333-4444"):
+        with pytest.raises(EngineError) as caught:
+            handlers.redeem(poor, again, "en")
+        assert caught.value.field == "code"
+
+
+def test_where_credits_are_sold_none_are_given_away(poor: Person, payments: Provider) -> None:
+    shown = handlers.wallet(poor, "en")
+    assert shown.can_buy and not shown.can_top_up and shown.orders == ""
+    address = handlers.buy(poor, "5", "k")
+    assert address == handlers.buy(poor, "5", "k") == "https://pay.example/c/ref_0"
+    listed = handlers.wallet(poor, "zh").orders
+    assert "5.00 EUR" in listed and address in listed and "去支付" in listed
+    with pytest.raises(BadInput) as caught:
+        handlers.buy(poor, "0", "l")
+    assert caught.value.field == "amount"
+
+
+def test_prices_are_written_as_their_currency_has_it() -> None:
+    assert cash_views.price(123456, "EUR") == "1,234.56 EUR"
+    assert cash_views.price(5, "EUR") == "0.05 EUR"
+    assert cash_views.price(1500, "JPY") == "1,500 JPY"
+
+
+def test_what_was_asked_on_the_page_agrees_with_the_books(
+    chen: Person, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish()
+    publish("free-tutor", "Tutor", input_price="0", output_price="0")
+    for question, name in (("Where?", "help-desk"), ("Where?", "help-desk"), ("Why?", "free-tutor")):
+        assert ask(chen, question, name).turns[-1].cost is not None
+    monkeypatch.setattr(reconcile, "LAG", timedelta(0))
+    found = reconcile.compare()
+    assert found.differences == [] and found.agrees
+    assert found.checked == 7  # three receipts, three usage events, one wallet

@@ -92,6 +92,15 @@ def test_runs_from_before_there_were_searches_belong_to_none(db: str) -> None:
     upgrade(plain_url())
 
 
+def test_money_in_and_out_can_be_forgotten_and_made_again(db: str) -> None:
+    command.downgrade(alembic_config(db), "0011")
+    with unit_of_work() as uow:
+        assert uow.execute(text("select to_regclass('billing_payouts')")).scalar_one() is None
+    upgrade(plain_url())
+    with unit_of_work() as uow:
+        assert uow.execute(text("select count(*) from billing_payouts")).scalar_one() == 0
+
+
 def test_migrating_again_changes_nothing(db: str) -> None:
     upgrade(plain_url())
     with unit_of_work() as uow:
