@@ -17,6 +17,7 @@ class UsageEventRow(Base):
     __tablename__ = "usage_events"
     __table_args__ = (
         Index("ix_usage_events_waiting", "id", postgresql_where=text("exported_at IS NULL")),
+        Index("ix_usage_events_expert", "expert_id", "at"),
         # Events are written in the order of their time, so this one costs next to nothing.
         Index(
             "ix_usage_events_time",

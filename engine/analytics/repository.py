@@ -75,3 +75,32 @@ def link(uow: Session, calls: Mapping[str, str]) -> None:
 def first(uow: Session) -> datetime | None:
     """Return when the oldest event was."""
     return uow.scalar(select(UsageEventRow.at).order_by(UsageEventRow.at).limit(1))
+
+
+NEWEST = 500
+
+
+def output_lengths(uow: Session, expert_id: str) -> tuple[int, int]:
+    """Return how many of an expert's newest answers there are, and the 99th percentile of their tokens."""
+    newest = (
+        select(UsageEventRow.output_tokens)
+        .where(UsageEventRow.expert_id == expert_id, UsageEventRow.output_tokens > 0)
+        .order_by(UsageEventRow.at.desc())
+        .limit(NEWEST)
+        .subquery()
+    )
+    tokens = func.percentile_disc(0.99).within_group(newest.c.output_tokens)
+    count, length = uow.execute(select(func.count(), tokens)).one()
+    return int(count), int(length or 0)
+
+
+def tokens_used(uow: Session, tenant_id: str, expert_name: str, since: datetime, until: datetime) -> int:
+    """Return the tokens, in and out, of a tenant's calls of an expert."""
+    tokens = func.sum(UsageEventRow.input_tokens + UsageEventRow.output_tokens)
+    query = select(tokens).where(
+        UsageEventRow.tenant_id == tenant_id,
+        UsageEventRow.expert_name == expert_name,
+        UsageEventRow.at >= since,
+        UsageEventRow.at < until,
+    )
+    return int(uow.scalar(query) or 0)

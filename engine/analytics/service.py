@@ -1,7 +1,7 @@
 """Recording usage, in the transaction that settles the call."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -48,3 +48,20 @@ def link(uow: Session, calls: Mapping[str, str]) -> None:
 def first(uow: Session) -> datetime | None:
     """Return when the oldest event was."""
     return repository.first(uow)
+
+
+FEW = 20
+"""With fewer answers than this nothing is known of how long they usually are."""
+
+
+def usual_output(uow: Session, expert_id: str) -> int | None:
+    """Return how many tokens 99 of 100 of an expert's newest answers stay below; None with few of them."""
+    count, tokens = repository.output_lengths(uow, expert_id)
+    return tokens if count >= FEW else None
+
+
+def used_last_month(uow: Session, tenant_id: str, expert_name: str, at: datetime) -> int:
+    """Return the tokens, in and out, that a tenant used of an expert in the calendar month before `at`."""
+    this = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    before = (this - timedelta(days=1)).replace(day=1)
+    return repository.tokens_used(uow, tenant_id, expert_name, before, this)

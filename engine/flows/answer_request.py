@@ -109,7 +109,8 @@ async def admitted(offer: Offer, request: ChatRequest) -> AsyncIterator[Admitted
     async with charge_call.paid(
         offer,
         input_tokens=input_tokens,
-        most_output=sampling.max_tokens * sampling.choices,
+        most_output=sampling.max_tokens,
+        choices=sampling.choices,
         started=started,
     ) as ticket:
         yield Admitted(ticket=ticket, speaker=speaker, prompt=prompt, sampling=sampling)

@@ -33,6 +33,7 @@ Wanted = tuple[Credentials, str]
 """Who calls, and the public model id."""
 
 LISTED_SECONDS = 1.0
+USUAL_SECONDS = 60.0
 
 
 class Listings:
@@ -40,6 +41,29 @@ class Listings:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, ExpertView, Price]] = {}
+        self._usual: dict[str, tuple[float, int | None]] = {}
+        self._volumes: dict[tuple[str, str, str], int] = {}
+
+    def usual_output(self, expert_id: str) -> int | None:
+        """Return how many tokens nearly all answers of an expert stay below, or None while few are known."""
+        at = time.monotonic()
+        if expert_id not in self._usual or self._usual[expert_id][0] < at - USUAL_SECONDS:
+            with unit_of_work() as uow:
+                self._usual[expert_id] = at, analytics.usual_output(uow, expert_id)
+        return self._usual[expert_id][1]
+
+    def used_last_month(self, tenant_id: str, model: str) -> int:
+        """Return the tokens of a model that a tenant used in the calendar month before this one.
+
+        A month that has ended does not change any more.
+        """
+        month = now().strftime("%Y-%m")
+        key = (tenant_id, model, month)
+        if key not in self._volumes:
+            self._volumes = {known: n for known, n in self._volumes.items() if known[2] == month}
+            with unit_of_work() as uow:
+                self._volumes[key] = analytics.used_last_month(uow, tenant_id, model, now())
+        return self._volumes[key]
 
     def find(self, names: Collection[str]) -> dict[str, tuple[ExpertView, Price]]:
         """Return the experts with these names and their prices; those that are none are left out."""
@@ -98,7 +122,13 @@ def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
                 listings.forget()
                 raise NotReady("market.just_published", retry_after=1)
             expert, price = found[model]
-            return Offer(caller=caller, expert=expert, price=price)
+            return Offer(
+                caller=caller,
+                expert=expert,
+                price=price,
+                used_before=listings.used_last_month(caller.person.tenant_id, model) if price.tiers else 0,
+                usual_output=listings.usual_output(expert.id),
+            )
 
         return each(offer, asked)
 
@@ -164,10 +194,11 @@ def _settle_carefully(tickets: Sequence[Ticket]) -> dict[str, Receipt | EngineEr
 
 def _settlement(ticket: Ticket) -> Settlement:
     used, price, expert = ticket.counted, ticket.offer.price, ticket.offer.expert
-    input_micro, output_micro = prices.rate(price, 0)
+    before = ticket.offer.used_before
+    input_micro, output_micro = prices.rate(price, before)
     return Settlement(
         hold_id=ticket.hold_id,
-        amount_micro=prices.cost(price, used.prompt_tokens, used.completion_tokens),
+        amount_micro=prices.cost(price, used.prompt_tokens, used.completion_tokens, before),
         developer_tenant_id=expert.tenant_id,
         usage={
             "model": expert.name,

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from engine.accounts.schemas import Caller, Person
+from engine.billing import prices
 from engine.billing.schemas import Price, Receipt
 from engine.inference import tokens
 from engine.inference.schemas import Completion, Delta, Usage
@@ -26,11 +27,27 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Who calls, the expert that answers, and the price that counts from here on."""
+    """Who calls, the expert that answers, and the price that counts from here on.
+
+    `used_before` are the tokens that decide the tier of the price. Nearly all answers of the expert stay
+    below `usual_output` tokens; None while few are known.
+    """
 
     caller: Caller
     expert: ExpertView
     price: Price
+    used_before: int = 0
+    usual_output: int | None = None
+
+    def worst(self, input_tokens: int, most_output: int, choices: int) -> int:
+        """Return what to hold for a call, in micro-credits.
+
+        Not more than its answers can cost, and where the expert's own are known to be shorter, twice the
+        usual: a long limit of tokens must not block a wallet. What a longer answer costs beyond its hold is
+        taken from what is free.
+        """
+        each = most_output if self.usual_output is None else min(most_output, 2 * self.usual_output)
+        return prices.cost(self.price, input_tokens, each * choices, self.used_before)
 
 
 @dataclass(kw_only=True)

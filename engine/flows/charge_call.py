@@ -14,7 +14,6 @@ import anyio
 
 from engine.accounts.plans import PLANS
 from engine.accounts.schemas import Caller
-from engine.billing import prices
 from engine.billing.schemas import HoldRequest, HoldView, Receipt
 from engine.flows import call_rounds
 from engine.flows.call_ticket import Credentials, Offer, Ticket
@@ -38,13 +37,15 @@ async def look_up(who: Credentials, model: str) -> Offer:
 
 
 @asynccontextmanager
-async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: float) -> AsyncIterator[Ticket]:
+async def paid(
+    offer: Offer, *, input_tokens: int, most_output: int, choices: int, started: float
+) -> AsyncIterator[Ticket]:
     """Hold what a call may cost at most, let it happen, and settle what was delivered, however it ends.
 
     Raises TooMany when a limit is reached and InsufficientCredit, both before anything happens. The receipt
     stands on the ticket afterwards.
     """
-    granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output)
+    granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output * choices)
     ticket = Ticket(
         offer=offer,
         input_tokens=input_tokens,
@@ -53,7 +54,7 @@ async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: fl
         headers=granted.headers(),
     )
     try:
-        await _hold_for(ticket, prices.cost(offer.price, input_tokens, most_output))
+        await _hold_for(ticket, offer.worst(input_tokens, most_output, choices))
         async with _settled(ticket):
             yield ticket
     finally:

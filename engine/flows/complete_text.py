@@ -40,9 +40,12 @@ async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[T
     if input_tokens >= most:
         raise BadInput("chat.too_long", field="prompt", tokens=input_tokens, most=most)
     sampling = request.sampling.limited(min(request.sampling.max_tokens, most - input_tokens))
-    output = sampling.max_tokens * sampling.choices
     async with charge_call.paid(
-        offer, input_tokens=input_tokens, most_output=output, started=started
+        offer,
+        input_tokens=input_tokens,
+        most_output=sampling.max_tokens,
+        choices=sampling.choices,
+        started=started,
     ) as ticket:
         yield ticket, sampling
 

@@ -178,6 +178,19 @@ def describe(
     return ExpertView.model_validate(row)
 
 
+def reprice(uow: Session, name: str, *, tenant_id: str, input_micro: int, output_micro: int) -> ExpertView:
+    """Show other prices on the listing of a published expert, alone until the unit of work ends.
+
+    Raises NotFound for a name that the tenant has nothing published under.
+    """
+    row = repository.published(uow, name, lock=True) if listing.is_name(name) else None
+    if row is None or row.tenant_id != tenant_id:
+        raise NotFound("market.unknown_expert", id=name[:40])
+    row.input_price_micro, row.output_price_micro = input_micro, output_micro
+    uow.flush()
+    return ExpertView.model_validate(row)
+
+
 def change_state(uow: Session, expert_id: str, to: str, *, by: PersonLike, reason: str) -> ExpertView:
     """Move an expert along its road, and record who, when and why.
 

@@ -1,11 +1,13 @@
 """The market: the catalog, and an expert's way onto it."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
-from engine.flows import browse_market, publish_expert, test_expert
+from engine.billing.schemas import Price, Tier
+from engine.flows import browse_market, publish_expert, set_prices, test_expert
 from engine.jobs.schemas import JobView
+from engine.kit.money import parse_credits
 from engine.market.schemas import ExpertView, StateChange
 
 router = APIRouter(prefix="/api/market", tags=["market"])
@@ -21,6 +23,43 @@ class Listing(BaseModel):
     input_price: str
     output_price: str
     example: str
+
+
+class TierGiven(BaseModel):
+    """Prices for those who used at least so many tokens in the calendar month before."""
+
+    from_tokens: int = Field(ge=1)
+    input_price: str
+    output_price: str
+
+
+class Terms(BaseModel):
+    """What an expert costs, in credits: per 1,000 tokens in and out, per call, and the least of a call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_price: str
+    output_price: str
+    call_price: str = "0"
+    minimum: str = "0"
+    tiers: list[TierGiven] = Field(default_factory=list, max_length=8)
+
+    def terms(self) -> set_prices.Terms:
+        """Return the price in micro-credits. Raises BadInput naming the field."""
+        return set_prices.Terms(
+            input_micro=parse_credits(self.input_price, "input_price"),
+            output_micro=parse_credits(self.output_price, "output_price"),
+            call_micro=parse_credits(self.call_price, "call_price"),
+            minimum_micro=parse_credits(self.minimum, "minimum"),
+            tiers=tuple(
+                Tier(
+                    from_tokens=tier.from_tokens,
+                    input_micro=parse_credits(tier.input_price, "tiers.input_price"),
+                    output_micro=parse_credits(tier.output_price, "tiers.output_price"),
+                )
+                for tier in self.tiers
+            ),
+        )
 
 
 class Decision(BaseModel):
@@ -90,6 +129,18 @@ def review(expert_id: str, given: Decision, caller: Caller) -> ExpertView:
 def publish(expert_id: str, caller: Caller) -> ExpertView:
     """Put an approved expert on the market."""
     return publish_expert.publish(caller, expert_id)
+
+
+@router.get("/prices/{name}")
+def price_versions(name: str, _caller: Caller) -> list[Price]:
+    """List every version of an expert's price, newest first."""
+    return set_prices.versions(name)
+
+
+@router.put("/prices/{name}")
+def set_price(name: str, given: Terms, caller: Caller) -> Price:
+    """Give my expert another price from now on; calls that have begun keep theirs."""
+    return set_prices.change(caller, name, given.terms())
 
 
 @router.post("/experts/{expert_id}/suspend")

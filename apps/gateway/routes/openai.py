@@ -83,21 +83,26 @@ async def completions(request: Request) -> Response:
 
 async def _unless_left(request: Request, answering: Coroutine[Any, Any, WholeAnswer]) -> WholeAnswer | None:
     """Return the answer, or stop the model when the caller goes away meanwhile."""
-    work = asyncio.ensure_future(answering)
-    left = asyncio.ensure_future(_left(request))
+    mine, left = asyncio.current_task(), False
+    assert mine is not None
+
+    async def watch() -> None:
+        nonlocal left
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        mine.cancel()
+
+    watching = asyncio.ensure_future(watch())
     try:
-        await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
-        return await work if work.done() else None
+        return await answering
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        mine.uncancel()
+        return None
     finally:
-        left.cancel()
-        if not work.done():
-            work.cancel()
-            await asyncio.wait((work,))
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
 
 
 def _head(kind: str, model: str) -> dict[str, object]:

@@ -73,6 +73,7 @@ def upgrade() -> None:
     _prices_and_refunds()
     op.add_column("usage_events", sa.Column("call_id", sa.String()))
     op.create_index("ix_usage_events_call_id", "usage_events", ["call_id"])
+    op.create_index("ix_usage_events_expert", "usage_events", ["expert_id", "at"])
     for statement in (*_statements(BALANCED), *GIVE_BACK.split(";\n"), PUBLISHED):
         if statement.strip():
             op.execute(statement)
