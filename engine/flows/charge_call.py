@@ -22,21 +22,20 @@ from engine.analytics import service as analytics
 from engine.analytics.schemas import UsageEvent
 from engine.billing import holds, prices
 from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settlement
-from engine.flows import people
+from engine.flows import people, watch_calls
 from engine.inference import tokens
 from engine.inference.schemas import Completion, Delta, Usage
+from engine.kit import metrics
 from engine.kit.clock import now
 from engine.kit.database import single_statements, unit_of_work
 from engine.kit.errors import EngineError, NotReady
 from engine.kit.gathering import Gathering, each
 from engine.kit.ids import new_id
-from engine.kit.logs import current_trace, logger
+from engine.kit.logs import current_trace
 from engine.kit.settings import settings
 from engine.market import service as market
 from engine.market.schemas import ExpertView
 from engine.serving.limits import Kind, Limit, limiter
-
-log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +71,8 @@ class Ticket:
     started: float
     hold_id: str = ""
     first_word: float | None = None
+    last_word: float | None = None
+    streamed: bool = False
     delivered: list[str] = field(default_factory=list)
     usage: Usage | None = None
     finish_reason: str | None = None
@@ -83,7 +84,9 @@ class Ticket:
         self.usage = said.usage or self.usage
         self.finish_reason = said.finish_reason or self.finish_reason
         if said.text:
-            self.first_word = self.first_word or time.monotonic()
+            self.last_word = time.monotonic()
+            self.first_word = self.first_word or self.last_word
+            self.streamed = isinstance(said, Delta)
             self.delivered.append(said.text)
 
     @property
@@ -257,9 +260,9 @@ def _event(ticket: Ticket, receipt: Receipt) -> UsageEvent:
     )
 
 
-_offers: Gathering[Wanted, Offer] = Gathering(_look_up)
-_holds: Gathering[HoldRequest, HoldView] = Gathering(_hold)
-_settlements: Gathering[Ticket, Receipt] = Gathering(_settle)
+_offers: Gathering[Wanted, Offer] = Gathering(_look_up, seen=metrics.rounds("look_up"))
+_holds: Gathering[HoldRequest, HoldView] = Gathering(_hold, seen=metrics.rounds("hold"))
+_settlements: Gathering[Ticket, Receipt] = Gathering(_settle, seen=metrics.rounds("settle"))
 
 
 async def look_up(who: Credentials, model: str) -> Offer:
@@ -277,7 +280,8 @@ async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: fl
     Raises TooMany when a limit is reached and InsufficientCredit, both before anything happens. The receipt
     stands on the ticket afterwards.
     """
-    granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output)
+    with watch_calls.Step(offer):
+        granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output)
     ticket = Ticket(
         offer=offer,
         input_tokens=input_tokens,
@@ -285,11 +289,14 @@ async def paid(offer: Offer, *, input_tokens: int, most_output: int, started: fl
         started=started,
         headers=granted.headers(),
     )
+    metrics.running.inc()
     try:
-        await _hold_for(ticket, prices.cost(offer.price, input_tokens, most_output))
+        with watch_calls.Step(offer, metrics.hold_seconds):
+            await _hold_for(ticket, prices.cost(offer.price, input_tokens, most_output))
         async with _settled(ticket):
             yield ticket
     finally:
+        metrics.running.dec()
         await limiter().leave(granted, _total(ticket.counted) if ticket.receipt else 0)
 
 
@@ -324,14 +331,10 @@ async def _settled(ticket: Ticket) -> AsyncIterator[None]:
         ticket.finish_reason = "failed"
         raise
     finally:
-        with anyio.CancelScope(shield=True):
+        wait = watch_calls.Step(ticket.offer, metrics.settle_seconds)
+        with anyio.CancelScope(shield=True), wait:
             ticket.receipt = receipt = await _settlements.ask(ticket)
-        log.info(
-            "answered",
-            model=ticket.offer.expert.name,
-            outcome=ticket.outcome,
-            charged_micro=receipt.charged_micro,
-        )
+        watch_calls.ended(ticket, receipt)
 
 
 async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
