@@ -1,5 +1,7 @@
 """`python -m apps.gateway`: serve the API."""
 
+import sys
+
 import uvicorn
 
 from apps.gateway.app import create_app
@@ -9,6 +11,7 @@ from engine.kit.settings import settings
 
 if __name__ == "__main__":
     supervised()
+    sys.setswitchinterval(0.0005)
     logs.configure("gateway")
     uvicorn.run(
         create_app(),

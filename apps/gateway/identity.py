@@ -15,7 +15,7 @@ from engine.accounts.schemas import Caller as Calling
 from engine.accounts.schemas import Person
 from engine.accounts.sessions import COOKIE
 from engine.flows import people
-from engine.flows.charge_call import Credentials
+from engine.flows.call_ticket import Credentials
 from engine.kit.errors import Forbidden
 from engine.kit.settings import settings
 

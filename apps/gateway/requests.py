@@ -11,6 +11,7 @@ from engine.flows.complete_text import TextRequest
 from engine.flows.speak import ANSWER_TOKENS, Sampling
 from engine.kit.errors import BadInput
 from engine.kit.prompts import Message
+from engine.knowledge.retrieve import EVERYTHING
 from engine.knowledge.schemas import Only
 
 MOST_CHOICES = 8
@@ -104,10 +105,11 @@ class Chat(_Spoken):
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    knowledge: Narrowed = Narrowed()
+    knowledge: Narrowed | None = None
 
     def request(self) -> ChatRequest:
         """Return the request as the engine takes it. Raises BadInput naming the field at fault."""
+        only = self.knowledge
         plain = self.response_format is None or self.response_format.get("type") == "text"
         more = {
             "logprobs": self.logprobs or None,
@@ -121,7 +123,7 @@ class Chat(_Spoken):
             model=self.model,
             messages=messages_of(self.messages),
             sampling=self.sampling(self.max_completion_tokens or self.max_tokens, more),
-            only=Only(labels=tuple(self.knowledge.labels), kinds=tuple(self.knowledge.kinds)),
+            only=Only(labels=tuple(only.labels), kinds=tuple(only.kinds)) if only else EVERYTHING,
         )
 
 

@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import psycopg
+from psycopg.rows import DictRow
 from sqlalchemy import ARRAY, Text, and_, any_, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from engine.analytics.models import UsageEventRow
-from engine.kit.database import insert_rows
+from engine.kit.database import insert_rows, insert_rows_swiftly
 
 # A name for "somebody exports usage events" among PostgreSQL's advisory locks.
 EXPORT_LOCK = 0x75736167
@@ -17,6 +19,11 @@ EXPORT_LOCK = 0x75736167
 def add(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Write events."""
     insert_rows(uow, UsageEventRow, rows)
+
+
+def add_swiftly(connection: psycopg.Connection[DictRow], rows: Sequence[dict[str, Any]]) -> None:
+    """Write events on a bare connection."""
+    insert_rows_swiftly(connection, UsageEventRow, rows)
 
 
 def lock_export(uow: Session) -> None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+import psycopg
+from psycopg.rows import DictRow
 from sqlalchemy.orm import Session
 
 from engine.analytics import repository
@@ -12,9 +15,18 @@ from engine.kit.ids import new_id
 
 def record(uow: Session, events: Sequence[UsageEvent]) -> list[str]:
     """Record calls and return their events' ids. They reach the dashboards with the next export."""
-    rows = [{"id": new_id("ue"), **event.model_dump(), "exported_at": None} for event in events]
+    rows = _rows(events)
     repository.add(uow, rows)
     return [row["id"] for row in rows]
+
+
+def record_swiftly(connection: psycopg.Connection[DictRow], events: Sequence[UsageEvent]) -> None:
+    """Record calls as `record` does, on a bare connection."""
+    repository.add_swiftly(connection, _rows(events))
+
+
+def _rows(events: Sequence[UsageEvent]) -> list[dict[str, Any]]:
+    return [{"id": new_id("ue"), **event.model_dump(), "exported_at": None} for event in events]
 
 
 def between(uow: Session, since: datetime, until: datetime, ids: Collection[str] = ()) -> list[Recorded]:

@@ -15,6 +15,7 @@ from engine.billing import repository, repository_calls
 from engine.billing.booking import PLATFORM, Movement, book
 from engine.billing.models import Budget, Hold, ReceiptRow
 from engine.billing.repository import Standing
+from engine.billing.repository_calls import Swift
 from engine.billing.schemas import HoldRequest, HoldView, Receipt, Settlement, digest_of
 from engine.kit.clock import now
 from engine.kit.errors import BadInput, Conflict, EngineError, InsufficientCredit, NotFound
@@ -60,14 +61,14 @@ def hold_many(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | 
     return verdicts
 
 
-def hold_ordinary(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | None]:
+def hold_ordinary(connection: Swift, requests: Sequence[HoldRequest]) -> list[HoldView | None]:
     """Set credits aside by one statement for the calls that are plainly covered; None for the others.
 
     Those are `hold_many`'s, which also knows why it refuses.
     """
     at = now()
     rows = [_hold_row(one, digest_of(one.amount_micro, one.subject), at) for one in requests if _sound(one)]
-    held = repository_calls.hold(uow, rows) if rows else set()
+    held = repository_calls.hold(connection, rows) if rows else set()
     by_key = {
         row["key"]: HoldView.model_validate(row | {"state": "open"}) for row in rows if row["id"] in held
     }
@@ -155,7 +156,7 @@ class _Counter:
             )
 
 
-def settle_ordinary(uow: Session, settlements: Sequence[Settlement]) -> list[Receipt | None]:
+def settle_ordinary(connection: Swift, settlements: Sequence[Settlement]) -> list[Receipt | None]:
     """Charge by one statement the open holds that cover what they cost; None for the others.
 
     Those are `settle_many`'s.
@@ -163,6 +164,7 @@ def settle_ordinary(uow: Session, settlements: Sequence[Settlement]) -> list[Rec
     at = now()
     rows: dict[str, dict[str, Any]] = {}
     for one in settlements:
+        mark = new_id("")
         rows.setdefault(
             one.hold_id,
             {
@@ -171,15 +173,13 @@ def settle_ordinary(uow: Session, settlements: Sequence[Settlement]) -> list[Rec
                 "developer_tenant_id": one.developer_tenant_id,
                 "usage": one.usage,
                 "digest": one.digest,
-                "receipt_id": new_id("rcp"),
-                "transaction_id": new_id("txn"),
-                **{f"{part}_entry": new_id("ent") for part in ("buyer", "developer", "platform")},
+                "mark": mark,
                 "at": at,
             },
         )
     sound = [row for row in rows.values() if 0 < row["amount_micro"] <= LARGEST]
-    done = repository_calls.settle(uow, sound) if sound else {}
-    receipts = {hold_id: Receipt.model_validate(dict(row)) for hold_id, row in done.items()}
+    done = repository_calls.settle(connection, sound) if sound else {}
+    receipts = {hold_id: Receipt.model_validate(row) for hold_id, row in done.items()}
     return [receipts.pop(one.hold_id, None) for one in settlements]
 
 

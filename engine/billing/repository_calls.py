@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, text
-from sqlalchemy.orm import Session
+import psycopg
+from psycopg.rows import DictRow
 
-_HOLD = text("""
+Swift = psycopg.Connection[DictRow]
+
+_HOLD = b"""
 WITH asked AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
+    SELECT * FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) AS r(
         n int, id text, tenant_id text, key text, digest text, amount_micro bigint, budget_id text,
         subject jsonb, expires_at timestamptz, created_at timestamptz)
 ), wallets AS MATERIALIZED (
@@ -47,24 +49,23 @@ WITH asked AS MATERIALIZED (
     WHERE b.id = t.budget_id
 )
 SELECT id FROM held
-""")
+"""
 
 
-def hold(uow: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
+def hold(connection: Swift, rows: Sequence[dict[str, Any]]) -> set[str]:
     """Write those holds that wallets and budgets cover, in the order of `rows`, and return their ids.
 
     Left out are keys that are known already, wallets that are not there, and whatever comes after something
     that does not fit in the same wallet or budget.
     """
     numbered = [{"n": number, **row} for number, row in enumerate(rows)]
-    return {found.id for found in uow.execute(_HOLD, {"rows": orjson.dumps(numbered).decode()})}
+    return {row["id"] for row in connection.execute(_HOLD, {"rows": orjson.dumps(numbered).decode()})}
 
 
-_SETTLE = text("""
+_SETTLE = b"""
 WITH asked AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
-        hold_id text, amount_micro bigint, developer_tenant_id text, usage jsonb, digest text,
-        receipt_id text, transaction_id text, buyer_entry text, developer_entry text, platform_entry text,
+    SELECT * FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) AS r(
+        hold_id text, amount_micro bigint, developer_tenant_id text, usage jsonb, digest text, mark text,
         at timestamptz)
 ), holds AS MATERIALIZED (
     SELECT id, tenant_id, amount_micro AS held_micro, budget_id, subject FROM billing_holds
@@ -84,23 +85,23 @@ WITH asked AS MATERIALIZED (
     WHERE a.amount_micro BETWEEN 1 AND h.held_micro
 ), movements AS (
     INSERT INTO billing_transactions (id, tenant_id, key, digest, kind, at, meta)
-    SELECT transaction_id, tenant_id, 'settle:' || hold_id, digest, 'settle', at,
+    SELECT 'txn' || mark, tenant_id, 'settle:' || hold_id, digest, 'settle', at,
         jsonb_build_object('hold_id', hold_id, 'model', usage -> 'model')
     FROM ending
 ), entries AS (
     INSERT INTO billing_entries (id, transaction_id, account_id, tenant_id, amount_micro, at)
-    SELECT leg.id, e.transaction_id, leg.account_id, leg.tenant_id, leg.amount, e.at
+    SELECT 'ent' || e.mark || leg.side, 'txn' || e.mark, leg.account_id, leg.tenant_id, leg.amount, e.at
     FROM ending e, LATERAL (VALUES
-        (e.buyer_entry, e.buyer_account, e.tenant_id, -e.amount_micro),
-        (e.developer_entry, e.developer_account, e.developer_tenant_id, e.developer_micro),
-        (e.platform_entry, e.platform_account, 'platform', e.amount_micro - e.developer_micro)
-    ) AS leg(id, account_id, tenant_id, amount)
+        ('b', e.buyer_account, e.tenant_id, -e.amount_micro),
+        ('d', e.developer_account, e.developer_tenant_id, e.developer_micro),
+        ('p', e.platform_account, 'platform', e.amount_micro - e.developer_micro)
+    ) AS leg(side, account_id, tenant_id, amount)
     WHERE leg.amount <> 0
 ), receipts AS (
     INSERT INTO billing_receipts (id, hold_id, transaction_id, tenant_id, developer_tenant_id, held_micro,
         beyond_micro, charged_micro, returned_micro, developer_micro, platform_micro, subject, usage, digest,
         state, reason, created_at)
-    SELECT receipt_id, hold_id, transaction_id, tenant_id, developer_tenant_id, held_micro, 0, amount_micro,
+    SELECT 'rcp' || mark, hold_id, 'txn' || mark, tenant_id, developer_tenant_id, held_micro, 0, amount_micro,
         held_micro - amount_micro, developer_micro, amount_micro - developer_micro, subject, usage, digest,
         'settled', NULL, at
     FROM ending
@@ -121,14 +122,15 @@ WITH asked AS MATERIALIZED (
     WHERE b.id = t.budget_id
 )
 SELECT * FROM receipts
-""")
+"""
 
 
-def settle(uow: Session, rows: Sequence[dict[str, Any]]) -> dict[str, RowMapping]:
+def settle(connection: Swift, rows: Sequence[dict[str, Any]]) -> dict[str, DictRow]:
     """Charge those open holds that cover what they cost, and return their receipts by hold.
 
-    A hold may stand once in `rows`. Left out is what was ended before or costs nothing or more than its hold,
-    and what would need an account that was never used.
+    `mark` is the random part of the ids of all that is written for one. A hold may stand once in `rows`. Left
+    out is what was ended before or costs nothing or more than its hold, and what would need an account that
+    was never used.
     """
-    found = uow.execute(_SETTLE, {"rows": orjson.dumps(rows).decode()}).mappings()
+    found = connection.execute(_SETTLE, {"rows": orjson.dumps(rows).decode()}).fetchall()
     return {row["hold_id"]: row for row in found}

@@ -16,7 +16,7 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.billing.schemas import Receipt
 from engine.flows import charge_call, speak
-from engine.flows.charge_call import Credentials, Offer, Ticket
+from engine.flows.call_ticket import Credentials, Offer, Ticket
 from engine.flows.speak import Prompt, Sampling, Speaker
 from engine.inference import state, tokens
 from engine.inference.schemas import Completion, Usage

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.flows import charge_call
 from engine.flows.answer_request import AnswerPart, WholeAnswer, require_room
-from engine.flows.charge_call import Offer, Ticket
+from engine.flows.call_ticket import Offer, Ticket
 from engine.flows.speak import Sampling
 from engine.inference import pool, state, tokens
 from engine.kit.errors import BadInput, NotReady

@@ -2,17 +2,14 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from engine.billing.schemas import Receipt
+from engine.flows.call_ticket import Offer, Ticket
 from engine.kit import metrics
 from engine.kit.errors import EngineError
 from engine.kit.logs import logger
 from engine.kit.metrics import Histogram
 from engine.serving.limits import BeyondLimit, LimitReached
-
-if TYPE_CHECKING:
-    from engine.flows.charge_call import Offer, Ticket
 
 log = logger(__name__)
 
@@ -25,7 +22,7 @@ class Step:
 
     __slots__ = ("_began", "_offer", "_waits")
 
-    def __init__(self, offer: "Offer", waits: Histogram | None = None) -> None:
+    def __init__(self, offer: Offer, waits: Histogram | None = None) -> None:
         self._offer, self._waits, self._began = offer, waits, time.monotonic()
 
     def __enter__(self) -> None:
@@ -45,7 +42,7 @@ class Step:
         metrics.turned_away(model=model, tenant=tenant, outcome=outcome)
 
 
-def ended(ticket: "Ticket", receipt: Receipt) -> None:
+def ended(ticket: Ticket, receipt: Receipt) -> None:
     """Count and log a call that was settled or given back."""
     seconds = time.monotonic() - ticket.started
     model, tenant = ticket.offer.expert.name, ticket.offer.caller.person.tenant_id

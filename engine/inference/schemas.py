@@ -33,6 +33,11 @@ class Usage(_Value):
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
 
+    @property
+    def total_tokens(self) -> int:
+        """Tokens read and made."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:

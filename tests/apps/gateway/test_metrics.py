@@ -15,7 +15,7 @@ from engine.accounts.schemas import Person
 from engine.billing import reconciliation as books
 from engine.billing import service as billing
 from engine.billing.reconciliation import Difference
-from engine.flows import answer_request, charge_call, reconcile
+from engine.flows import answer_request, call_rounds, reconcile
 from engine.kit import metrics
 from engine.kit.clock import now
 from engine.kit.database import unit_of_work
@@ -236,7 +236,7 @@ def test_an_error_within_a_stream_and_a_settlement_that_fails_are_counted(
         return [UpstreamFailed("inference.broke_off")]
 
     client = gateway(rich)
-    monkeypatch.setattr(charge_call._settlements, "_work", broken)
+    monkeypatch.setattr(call_rounds.settled, "_work", broken)
     with counted() as changes:
         text = client.post(CHAT, json={**QUESTION, "stream": True}).text
     assert "inference.broke_off" in text

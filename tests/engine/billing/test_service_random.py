@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from engine.billing import holds, refunds, service
-from engine.billing.schemas import HoldRequest, Receipt, Settlement
+from engine.billing.schemas import HoldRequest, HoldView, Receipt, Settlement
 from engine.kit.clock import now
-from engine.kit.database import unit_of_work
+from engine.kit.database import swift, unit_of_work
 from engine.kit.errors import BadInput, Conflict, EngineError, InsufficientCredit
 
 AMOUNTS = st.one_of(st.integers(1, 12), st.integers(1, 3_000_000))
@@ -36,6 +36,31 @@ WHERE w.balance_micro <> coalesce((SELECT sum(amount_micro) FROM billing_entries
 OR w.held_micro <> coalesce((SELECT sum(amount_micro) FROM billing_holds h
     WHERE h.tenant_id = w.tenant_id AND h.state = 'open'), 0)
 """
+
+
+def hold_all(asked: list[HoldRequest], ordinary: bool) -> list[HoldView | EngineError]:
+    """Hold as calls do: by one statement first, where `ordinary`, and the rest with care."""
+    held: list[HoldView | None] = [None] * len(asked)
+    if ordinary:
+        with swift() as connection:
+            held = holds.hold_ordinary(connection, asked)
+    rest = [one for one, hold in zip(asked, held, strict=True) if hold is None]
+    with unit_of_work() as uow:
+        verdicts = iter(holds.hold_many(uow, rest))
+    return [hold or next(verdicts) for hold in held]
+
+
+def settle_all(asked: list[Settlement], ordinary: bool) -> list[tuple[int, Receipt | EngineError]]:
+    """Settle in the same two ways; returns the places in `asked` in the order in which they were settled."""
+    ended: list[Receipt | None] = [None] * len(asked)
+    if ordinary:
+        with swift() as connection:
+            ended = holds.settle_ordinary(connection, asked)
+    rest = [place for place, receipt in enumerate(ended) if receipt is None]
+    with unit_of_work() as uow:
+        verdicts = holds.settle_many(uow, [asked[place] for place in rest])
+    first = [(place, receipt) for place, receipt in enumerate(ended) if receipt is not None]
+    return [*first, *zip(rest, verdicts, strict=True)]
 
 
 @dataclass
@@ -132,9 +157,10 @@ class Books(RuleBasedStateMachine):
     @rule(
         wanted=st.lists(
             st.tuples(WHO, st.integers(1, 110), st.integers(1, 60), st.booleans()), min_size=1, max_size=6
-        )
+        ),
+        ordinary=st.booleans(),
     )
-    def hold(self, wanted: list[tuple[int, int, int, bool]]) -> None:
+    def hold(self, wanted: list[tuple[int, int, int, bool]], ordinary: bool) -> None:
         made = [
             Call(
                 "",
@@ -146,8 +172,7 @@ class Books(RuleBasedStateMachine):
             )
             for number, (who, percent, minutes, limited) in enumerate(wanted)
         ]
-        with unit_of_work() as uow:
-            verdicts = holds.hold_many(uow, [self._request(call) for call in made])
+        verdicts = hold_all([self._request(call) for call in made], ordinary)
         for call, verdict in zip(made, verdicts, strict=True):
             if isinstance(verdict, EngineError):
                 assert isinstance(verdict, InsufficientCredit) and not self._covered(call)
@@ -158,16 +183,18 @@ class Books(RuleBasedStateMachine):
             self.calls.append(call)
 
     @precondition(lambda self: self.calls)
-    @rule(pick=PICK)
-    def hold_again(self, pick: int) -> None:
+    @rule(pick=PICK, ordinary=st.booleans())
+    def hold_again(self, pick: int, ordinary: bool) -> None:
         call = self.calls[pick % len(self.calls)]
-        with unit_of_work() as uow:
-            [again] = holds.hold_many(uow, [self._request(call)])
+        [again] = hold_all([self._request(call)], ordinary)
         assert not isinstance(again, EngineError) and again.id == call.id
 
     @precondition(lambda self: self.calls)
-    @rule(wanted=st.lists(st.tuples(PICK, WHO, st.one_of(st.just(0), AMOUNTS)), min_size=1, max_size=6))
-    def settle(self, wanted: list[tuple[int, int, int]]) -> None:
+    @rule(
+        wanted=st.lists(st.tuples(PICK, WHO, st.one_of(st.just(0), AMOUNTS)), min_size=1, max_size=6),
+        ordinary=st.booleans(),
+    )
+    def settle(self, wanted: list[tuple[int, int, int]], ordinary: bool) -> None:
         picked = [
             (self.calls[pick % len(self.calls)], amount, self.tenants[developer])
             for pick, developer, amount in wanted
@@ -178,9 +205,8 @@ class Books(RuleBasedStateMachine):
             )
             for call, amount, developer in picked
         ]
-        with unit_of_work() as uow:
-            verdicts = holds.settle_many(uow, asked)
-        for (call, amount, developer), verdict in zip(picked, verdicts, strict=True):
+        for place, verdict in settle_all(asked, ordinary):
+            call, amount, developer = picked[place]
             refused = call.settled_with not in (None, (amount, developer))
             assert isinstance(verdict, Conflict) if refused else isinstance(verdict, Receipt)
             if not isinstance(verdict, Receipt):

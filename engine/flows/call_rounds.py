@@ -1,0 +1,213 @@
+"""Look-ups, holds and settlements of the calls that come in together, each for all of them at once.
+
+While one round is under way the next gathers: a hundred calls cost little more than one.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from engine.accounts import keys
+from engine.accounts import service as accounts
+from engine.accounts.schemas import Caller
+from engine.analytics import service as analytics
+from engine.analytics.schemas import UsageEvent
+from engine.billing import holds, prices
+from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settlement
+from engine.flows import people
+from engine.flows.call_ticket import Credentials, Offer, Ticket
+from engine.inference.schemas import Usage
+from engine.kit import metrics
+from engine.kit.clock import now
+from engine.kit.database import swift, unit_of_work
+from engine.kit.errors import EngineError, NotReady
+from engine.kit.gathering import Gathering, each
+from engine.kit.logs import logger
+from engine.market import service as market
+from engine.market.schemas import ExpertView
+
+log = logger(__name__)
+
+Wanted = tuple[Credentials, str]
+"""Who calls, and the public model id."""
+
+LISTED_SECONDS = 1.0
+
+
+class Listings:
+    """What is on the market and at what price, as it was at most a second ago."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, ExpertView, Price]] = {}
+
+    def find(self, names: Collection[str]) -> dict[str, tuple[ExpertView, Price]]:
+        """Return the experts with these names and their prices; those that are none are left out."""
+        oldest = time.monotonic() - LISTED_SECONDS
+        if any(name not in self._known or self._known[name][0] < oldest for name in names):
+            self._read(names)
+        return {name: self._known[name][1:] for name in names if name in self._known}
+
+    def forget(self) -> None:
+        """Know nothing, after a change made by this process."""
+        self._known.clear()
+
+    def _read(self, names: Collection[str]) -> None:
+        at = time.monotonic()
+        with unit_of_work() as uow:
+            experts = market.by_names(uow, names)
+            known = prices.current(uow, experts)
+            for name, expert in experts.items():
+                if name not in known:
+                    known[name] = prices.first(
+                        uow,
+                        subject=name,
+                        input_micro=expert.input_price_micro,
+                        output_micro=expert.output_price_micro,
+                        by_id=expert.owner_id,
+                    )
+        self._known = {name: one for name, one in self._known.items() if name not in names}
+        self._known |= {name: (at, expert, known[name]) for name, expert in experts.items()}
+
+
+listings = Listings()
+
+
+def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
+    found = listings.find({model for _, model in asked})
+    with unit_of_work() as uow:
+        secrets = {who.secret for who, _ in asked if who.person is None}
+        callers = keys.callers(uow, secrets) if secrets else {}
+        tenants = {who.person.tenant_id for who, _ in asked if who.person}
+        plans = accounts.plans(uow, tenants) if tenants else {}
+
+        def offer(one: Wanted) -> Offer:
+            who, model = one
+            if who.person:
+                caller: Caller | EngineError = Caller(
+                    person=who.person, plan=plans[who.person.tenant_id].name
+                )
+            else:
+                caller = callers[who.secret]
+            if isinstance(caller, EngineError):
+                raise caller
+            caller = people.on_behalf(uow, caller, tenant=who.tenant, project=who.project)
+            keys.check(caller, scope="chat", ip=who.ip, model=model)
+            if model not in found:
+                market.by_name(uow, model)  # which says what there is instead
+                listings.forget()
+                raise NotReady("market.just_published", retry_after=1)
+            expert, price = found[model]
+            return Offer(caller=caller, expert=expert, price=price)
+
+        return each(offer, asked)
+
+
+def _hold(asked: Sequence[HoldRequest]) -> list[HoldView | EngineError]:
+    held: list[HoldView | None] = [None] * len(asked)
+    with _or_the_careful_way(), swift(durable=False) as connection:
+        # A hold that a crash of the database forgets has no call that could still be settled either.
+        held = holds.hold_ordinary(connection, asked)
+    others = [one for one, hold in zip(asked, held, strict=True) if hold is None]
+    if not others:
+        return [hold for hold in held if hold is not None]
+    with unit_of_work() as uow:
+        verdicts = iter(holds.hold_many(uow, others))
+    return [hold or next(verdicts) for hold in held]
+
+
+@contextmanager
+def _or_the_careful_way() -> Iterator[None]:
+    """What a bare connection could not do is done with a session, which tells what is wrong or tries again.
+
+    Both ways ask for the same keys, so nothing is done twice.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        log.warning("the swift way failed", reason=str(error)[:300])
+
+
+def _settle(tickets: Sequence[Ticket]) -> list[Receipt | EngineError]:
+    """End calls: those that delivered are charged, the others get their holds back."""
+    ended: dict[str, Receipt | EngineError] = {}
+    paid = [one for one in tickets if one.paid_for]
+    if paid:
+        with _or_the_careful_way():
+            ended |= _settle_ordinary(paid)
+    if rest := [one for one in tickets if one.hold_id not in ended]:
+        ended |= _settle_carefully(rest)
+    return [ended[one.hold_id] for one in tickets]
+
+
+def _settle_ordinary(tickets: Sequence[Ticket]) -> dict[str, Receipt]:
+    with swift() as connection, connection.pipeline(), connection.transaction():
+        receipts = holds.settle_ordinary(connection, [_settlement(one) for one in tickets])
+        done = [(one, end) for one, end in zip(tickets, receipts, strict=True) if end is not None]
+        analytics.record_swiftly(connection, [_event(one, end) for one, end in done])
+    return {one.hold_id: end for one, end in done}
+
+
+def _settle_carefully(tickets: Sequence[Ticket]) -> dict[str, Receipt | EngineError]:
+    paid = [_settlement(one) for one in tickets if one.paid_for]
+    unpaid = {one.hold_id: one.outcome for one in tickets if not one.paid_for}
+    with unit_of_work() as uow:
+        ended: dict[str, Receipt | EngineError] = dict(
+            zip([one.hold_id for one in paid], holds.settle_many(uow, paid) if paid else [], strict=True)
+        )
+        if unpaid:
+            ended |= zip(unpaid, holds.release_many(uow, unpaid), strict=True)
+        done = ((one, ended[one.hold_id]) for one in tickets)
+        analytics.record(uow, [_event(one, end) for one, end in done if isinstance(end, Receipt)])
+    return ended
+
+
+def _settlement(ticket: Ticket) -> Settlement:
+    used, price, expert = ticket.counted, ticket.offer.price, ticket.offer.expert
+    input_micro, output_micro = prices.rate(price, 0)
+    return Settlement(
+        hold_id=ticket.hold_id,
+        amount_micro=prices.cost(price, used.prompt_tokens, used.completion_tokens),
+        developer_tenant_id=expert.tenant_id,
+        usage={
+            "model": expert.name,
+            "version": expert.version,
+            "input_tokens": used.prompt_tokens,
+            "output_tokens": used.completion_tokens,
+            "price_id": price.id,
+            "price_number": price.number,
+            "input_price_micro": input_micro,
+            "output_price_micro": output_micro,
+            "call_price_micro": price.call_micro,
+            "minimum_micro": price.minimum_micro,
+            "finish": ticket.outcome,
+        },
+    )
+
+
+def _event(ticket: Ticket, receipt: Receipt) -> UsageEvent:
+    used = ticket.counted if receipt.state == "settled" else Usage(prompt_tokens=0, completion_tokens=0)
+    first, person, expert = ticket.first_word, ticket.offer.caller.person, ticket.offer.expert
+    return UsageEvent(
+        at=now(),
+        tenant_id=person.tenant_id,
+        person_id=person.id,
+        expert_id=expert.id,
+        expert_name=expert.name,
+        developer_tenant_id=expert.tenant_id,
+        input_tokens=used.prompt_tokens,
+        output_tokens=used.completion_tokens,
+        charged_micro=receipt.charged_micro,
+        developer_micro=receipt.developer_micro,
+        platform_micro=receipt.platform_micro,
+        latency_ms=round((time.monotonic() - ticket.started) * 1000),
+        first_token_ms=round((first - ticket.started) * 1000) if first else None,
+        outcome=ticket.outcome,
+        call_id=ticket.hold_id,
+    )
+
+
+offers: Gathering[tuple[Credentials, str], Offer] = Gathering(_look_up, seen=metrics.rounds("look_up"))
+held: Gathering[HoldRequest, HoldView] = Gathering(_hold, seen=metrics.rounds("hold"))
+settled: Gathering[Ticket, Receipt] = Gathering(_settle, seen=metrics.rounds("settle"))

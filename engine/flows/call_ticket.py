@@ -1,0 +1,79 @@
+"""Values of a paid call: who calls, what was agreed, and what was delivered."""
+
+import time
+from dataclasses import dataclass, field
+
+from engine.accounts.schemas import Caller, Person
+from engine.billing.schemas import Price, Receipt
+from engine.inference import tokens
+from engine.inference.schemas import Completion, Delta, Usage
+from engine.market.schemas import ExpertView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who calls: a person that is known already, or the secret of an API key; where from and what for.
+
+    `project` is the id or name of one, `tenant` the id of the caller's own, if they say so.
+    """
+
+    person: Person | None = None
+    secret: str = ""
+    ip: str | None = None
+    tenant: str | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Who calls, the expert that answers, and the price that counts from here on."""
+
+    caller: Caller
+    expert: ExpertView
+    price: Price
+
+
+@dataclass(kw_only=True)
+class Ticket:
+    """A call under way: what was agreed, and what was delivered so far."""
+
+    offer: Offer
+    input_tokens: int
+    trace_id: str | None
+    started: float
+    hold_id: str = ""
+    first_word: float | None = None
+    last_word: float | None = None
+    streamed: bool = False
+    delivered: list[str] = field(default_factory=list)
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    receipt: Receipt | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def take(self, said: Delta | Completion) -> None:
+        """Note what the model said and what its server counted."""
+        self.usage = said.usage or self.usage
+        self.finish_reason = said.finish_reason or self.finish_reason
+        if said.text:
+            self.last_word = time.monotonic()
+            self.first_word = self.first_word or self.last_word
+            self.streamed = isinstance(said, Delta)
+            self.delivered.append(said.text)
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a word."""
+        return self.finish_reason or "cancelled"
+
+    @property
+    def paid_for(self) -> bool:
+        """Whether there is anything to pay: not for a call that failed or was left without a word."""
+        return bool(self.delivered) or self.outcome not in ("failed", "cancelled")
+
+    @property
+    def counted(self) -> Usage:
+        """Tokens as the server counted them, or as they are counted here where it did not."""
+        return self.usage or Usage(
+            prompt_tokens=self.input_tokens, completion_tokens=tokens.of_text("".join(self.delivered))
+        )
