@@ -5,7 +5,7 @@ import json
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.kit import logs
+from engine.kit import logs, metrics
 from engine.kit.errors import TooLarge
 from engine.kit.messages import pick_language
 
@@ -77,6 +77,7 @@ class BodyLimit:
 
     async def _refuse(self, headers: dict[bytes, bytes], send: Send) -> None:
         error = TooLarge("gateway.body_too_large", most=megabytes(self.limit))
+        metrics.error(error.key)
         language = pick_language(headers.get(b"accept-language", b"").decode("latin-1"))
         body = json.dumps(
             {

@@ -16,6 +16,7 @@ from apps.gateway.routes import (
     keys,
     knowledge,
     market,
+    metrics,
     openai,
     passages,
     reports,
@@ -64,6 +65,7 @@ def create_app() -> FastAPI:
     app.include_router(statements.router, prefix="/api")
 
     app.include_router(docs.router)
+    app.include_router(metrics.router)
 
     @app.get("/health", tags=["status"])
     def health() -> dict[str, object]:

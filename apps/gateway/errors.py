@@ -5,6 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from engine.kit import metrics
 from engine.kit.errors import BadInput, EngineError, NotReady
 from engine.kit.logs import current_trace, logger
 from engine.kit.messages import pick_language, t
@@ -32,7 +33,10 @@ def language_of(request: Request) -> str:
 
 
 def body_of(error: EngineError, language: str) -> dict[str, object]:
-    """Return the body of an error response; facts such as the amount missing are beside the text."""
+    """Return the body of an error response, which counts as given; facts such as the amount missing are
+    beside the text.
+    """
+    metrics.error(error.key)
     plain = {k: v for k, v in error.facts.items() if isinstance(v, (str, int, float, list))}
     return {
         "error": {
@@ -67,6 +71,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
+        metrics.error(f"http.{error.status_code}")
         kind = TYPES.get(error.status_code, "server_error")
         body = {"message": str(error.detail), "type": kind, "param": None, "code": None}
         return JSONResponse({"error": body}, status_code=error.status_code, headers=error.headers)
@@ -74,6 +79,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request failed", path=request.url.path, exc_info=error)
+        metrics.error("gateway.unexpected")
         text = t("gateway.unexpected", language_of(request), trace=current_trace() or "-")
         body = {"message": text, "type": "server_error", "param": None, "code": "gateway.unexpected"}
         return JSONResponse({"error": body}, status_code=500)

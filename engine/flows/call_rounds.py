@@ -19,6 +19,7 @@ from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settle
 from engine.flows import people
 from engine.flows.call_ticket import Credentials, Offer, Ticket
 from engine.inference.schemas import Usage
+from engine.kit import metrics
 from engine.kit.clock import now
 from engine.kit.database import swift, unit_of_work
 from engine.kit.errors import EngineError, NotReady
@@ -238,6 +239,6 @@ def _event(ticket: Ticket, receipt: Receipt) -> UsageEvent:
     )
 
 
-offers: Gathering[tuple[Credentials, str], Offer] = Gathering(_look_up)
-held: Gathering[HoldRequest, HoldView] = Gathering(_hold)
-settled: Gathering[Ticket, Receipt] = Gathering(_settle)
+offers: Gathering[tuple[Credentials, str], Offer] = Gathering(_look_up, seen=metrics.rounds("look_up"))
+held: Gathering[HoldRequest, HoldView] = Gathering(_hold, seen=metrics.rounds("hold"))
+settled: Gathering[Ticket, Receipt] = Gathering(_settle, seen=metrics.rounds("settle"))

@@ -60,6 +60,8 @@ class Ticket:
     started: float
     hold_id: str = ""
     first_word: float | None = None
+    last_word: float | None = None
+    streamed: bool = False
     delivered: list[str] = field(default_factory=list)
     usage: Usage | None = None
     finish_reason: str | None = None
@@ -71,7 +73,9 @@ class Ticket:
         self.usage = said.usage or self.usage
         self.finish_reason = said.finish_reason or self.finish_reason
         if said.text:
-            self.first_word = self.first_word or time.monotonic()
+            self.last_word = time.monotonic()
+            self.first_word = self.first_word or self.last_word
+            self.streamed = isinstance(said, Delta)
             self.delivered.append(said.text)
 
     @property

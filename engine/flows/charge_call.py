@@ -15,16 +15,15 @@ import anyio
 from engine.accounts.plans import PLANS
 from engine.accounts.schemas import Caller
 from engine.billing.schemas import HoldRequest, HoldView, Receipt
-from engine.flows import call_rounds
+from engine.flows import call_rounds, watch_calls
 from engine.flows.call_ticket import Credentials, Offer, Ticket
+from engine.kit import metrics
 from engine.kit.clock import now
 from engine.kit.errors import EngineError
 from engine.kit.ids import new_id
-from engine.kit.logs import current_trace, logger
+from engine.kit.logs import current_trace
 from engine.kit.settings import settings
 from engine.serving.limits import Kind, Limit, limiter
-
-log = logger(__name__)
 
 
 async def look_up(who: Credentials, model: str) -> Offer:
@@ -45,7 +44,8 @@ async def paid(
     Raises TooMany when a limit is reached and InsufficientCredit, both before anything happens. The receipt
     stands on the ticket afterwards.
     """
-    granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output * choices)
+    with watch_calls.Step(offer):
+        granted = await limiter().enter(limits_of(offer.caller), input_tokens + most_output * choices)
     ticket = Ticket(
         offer=offer,
         input_tokens=input_tokens,
@@ -53,11 +53,14 @@ async def paid(
         started=started,
         headers=granted.headers(),
     )
+    metrics.running.inc()
     try:
-        await _hold_for(ticket, offer.worst(input_tokens, most_output, choices))
+        with watch_calls.Step(offer, metrics.hold_seconds):
+            await _hold_for(ticket, offer.worst(input_tokens, most_output, choices))
         async with _settled(ticket):
             yield ticket
     finally:
+        metrics.running.dec()
         await limiter().leave(granted, ticket.counted.total_tokens if ticket.receipt else 0)
 
 
@@ -92,14 +95,10 @@ async def _settled(ticket: Ticket) -> AsyncIterator[None]:
         ticket.finish_reason = "failed"
         raise
     finally:
-        with anyio.CancelScope(shield=True):
+        wait = watch_calls.Step(ticket.offer, metrics.settle_seconds)
+        with anyio.CancelScope(shield=True), wait:
             ticket.receipt = receipt = await call_rounds.settled.ask(ticket)
-        log.info(
-            "answered",
-            model=ticket.offer.expert.name,
-            outcome=ticket.outcome,
-            charged_micro=receipt.charged_micro,
-        )
+        watch_calls.ended(ticket, receipt)
 
 
 async def _hold_for(ticket: Ticket, amount_micro: int) -> None:

@@ -3,6 +3,7 @@
 What did not agree is looked at again each time until it does, so that it cannot go by unseen.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from engine.analytics import service as analytics
 from engine.analytics.schemas import Recorded
 from engine.billing import reconciliation as books
 from engine.billing.reconciliation import MOST_KEPT, Difference, Paid, Reconciliation
+from engine.kit import metrics
 from engine.kit.clock import now
 from engine.kit.database import snapshot, unit_of_work
 from engine.kit.logs import logger
@@ -25,7 +27,10 @@ STEP = timedelta(hours=1)
 PAUSE = timedelta(seconds=50)
 """A comparison that is younger makes another one needless, wherever it was made."""
 
+SHOWN_SECONDS = 15.0
+
 log = logger(__name__)
+_shown = float("-inf")
 
 
 def chore() -> Reconciliation | None:
@@ -50,6 +55,28 @@ def latest(person: Person) -> Reconciliation | None:
     require(person, "operator")
     with unit_of_work() as uow:
         return books.latest(uow)
+
+
+def show() -> None:
+    """Put the newest comparison into the metrics, as it was at most 15 seconds ago.
+
+    Nothing is raised: the other counts are wanted most when the database does not answer.
+    """
+    global _shown
+    if time.monotonic() - _shown < SHOWN_SECONDS:
+        return
+    _shown = time.monotonic()
+    metrics.books_unknown()
+    try:
+        with unit_of_work() as uow:
+            last = books.latest(uow)
+    except Exception as error:
+        log.warning("nobody knows whether the books agree", why=str(error))
+        return
+    if last is not None:
+        metrics.books_micro.set(last.micro)
+        metrics.books_tokens.set(last.tokens)
+        metrics.books_at.set(last.at.timestamp())
 
 
 def compare(last: Reconciliation | None = None) -> Reconciliation:

@@ -29,13 +29,16 @@ class Gathering(Generic[Asked, Answered]):
     `work` returns as many answers in the same order; an exception among them is raised to the one who asked.
     What `work` itself raises is raised to each of the round, unless there are several: then they are asked
     again one by one, so that nobody fails for another's request. One who is alone waits for nobody. There is
-    one round at a time for each event loop.
+    one round at a time for each event loop. `seen` is told how many each round serves.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Asked]], Sequence[Answered | Exception]], most: int = 64
+        self,
+        work: Callable[[Sequence[Asked]], Sequence[Answered | Exception]],
+        most: int = 64,
+        seen: Callable[[float], None] | None = None,
     ) -> None:
-        self._work, self._most = work, most
+        self._work, self._most, self._seen = work, most, seen
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="gathering")
         self._waiting: WeakKeyDictionary[
             asyncio.AbstractEventLoop, list[tuple[Asked, asyncio.Future[Answered]]]
@@ -57,6 +60,8 @@ class Gathering(Generic[Asked, Answered]):
         try:
             while waiting:
                 turn, waiting[: self._most] = waiting[: self._most], []
+                if self._seen is not None:
+                    self._seen(len(turn))
                 answers = await loop.run_in_executor(self._threads, self._done, [asked for asked, _ in turn])
                 for (_, future), answer in zip(turn, answers, strict=True):
                     if future.done():
