@@ -55,11 +55,15 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Who calls, the expert that answers, and the price that counts from here on."""
+    """Who calls, the expert that answers, and the price that counts from here on.
+
+    `call_key` names the call's hold, for one who has to find it again; else it gets a name of its own.
+    """
 
     caller: Caller
     expert: ExpertView
     price: Price
+    call_key: str = ""
 
 
 @dataclass(kw_only=True)
@@ -340,7 +344,7 @@ async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
     request = HoldRequest(
         tenant_id=caller.person.tenant_id,
         amount_micro=amount_micro,
-        key=new_id("call"),
+        key=ticket.offer.call_key or new_id("call"),
         subject={
             "model": ticket.offer.expert.name,
             "person_id": caller.person.id,
