@@ -23,6 +23,7 @@ from engine.kit.database import unit_of_work
 from engine.knowledge import indexes
 from engine.knowledge import tasks as knowledge_tasks
 from engine.market import service as market
+from engine.serving import replies
 from engine.training import measuring, packing, search_job
 from engine.training import tasks as training_tasks
 
@@ -76,10 +77,16 @@ def _export_usage() -> int:
     return export.export(market.count_uses)
 
 
+def _forget_replies() -> int:
+    with unit_of_work() as uow:
+        return replies.sweep(uow, now())
+
+
 CHORES = (
     Chore("release expired holds", 30.0, _sweep_holds),
     Chore("export usage events", 10.0, _export_usage),
     Chore("compare usage, receipts and ledger", 60.0, reconcile.chore),
     Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),
+    Chore("forget answers kept for a retry", 600.0, _forget_replies),
     Chore("drop the tables of indexes that are gone", 3600.0, indexes.sweep),
 )

@@ -1,9 +1,12 @@
 """OpenAI's answers, with citations and the receipt beside its own fields."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, cast
 
+import anyio
 import orjson
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from apps.gateway.routes import passages
 from engine.billing.schemas import Receipt
@@ -74,3 +77,15 @@ def event(body: Mapping[str, object]) -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
+
+
+class ClosedStream(StreamingResponse):
+    """A stream that is closed at once when it was left, also while a part of it was being sent."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await cast(AsyncGenerator[bytes, None], self.body_iterator).aclose()

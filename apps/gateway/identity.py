@@ -50,8 +50,8 @@ def calling(request: Request, model: Annotated[str | None, Depends(asked_model)]
     caller = people.calling(
         secret=secret,
         cookie=request.cookies.get(COOKIE),
-        tenant=_text(request, "x-tenant-id"),
-        project=_text(request, "x-project-id"),
+        tenant=words(request, "x-tenant-id"),
+        project=words(request, "x-project-id"),
     )
     path = str(request.scope["path"])
     scopes = DOORS.get("/v1/models" if path.startswith("/v1/models/") else path, ("account",))
@@ -70,7 +70,7 @@ def keeper(caller: Annotated[Calling, Depends(calling)]) -> Person:
     return caller.person
 
 
-def _text(request: Request, header: str) -> str | None:
+def words(request: Request, header: str) -> str | None:
     """Return a header's words; clients send those beyond ASCII as UTF-8, and servers read Latin-1."""
     value = request.headers.get(header)
     if value is None:
@@ -86,7 +86,7 @@ async def credentials(request: Request) -> Credentials:
 
     Raises as `calling` does for a session cookie.
     """
-    tenant, project = _text(request, "x-tenant-id"), _text(request, "x-project-id")
+    tenant, project = words(request, "x-tenant-id"), words(request, "x-project-id")
     secret = _secret(request)
     if secret is not None:
         return Credentials(secret=secret, ip=_address(request), tenant=tenant, project=project)

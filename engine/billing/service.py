@@ -98,6 +98,13 @@ def release(uow: Session, hold_id: str, reason: str) -> Receipt:
     return holds.release_many(uow, {hold_id: reason})[0]
 
 
+def hold_of(uow: Session, tenant_id: str, key: str) -> HoldView | None:
+    """Return the hold with this key of a tenant, in its present state."""
+    scoped = f"hold:{tenant_id}:{key}"
+    row = repository.holds_by_key(uow, {scoped}).get(scoped)
+    return HoldView.model_validate(row) if row else None
+
+
 def set_budget(uow: Session, *, budget_id: str, tenant_id: str, limit_micro: int) -> None:
     """Limit what may be spent in all under an id; calling it again changes the limit.
 

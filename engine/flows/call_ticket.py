@@ -30,7 +30,8 @@ class Offer:
     """Who calls, the expert that answers, and the price that counts from here on.
 
     `used_before` are the tokens that decide the tier of the price. Nearly all answers of the expert stay
-    below `usual_output` tokens; None while few are known.
+    below `usual_output` tokens; None while few are known. `call_key` names the call's hold, for one who has
+    to find it again; else it gets a name of its own.
     """
 
     caller: Caller
@@ -38,6 +39,7 @@ class Offer:
     price: Price
     used_before: int = 0
     usual_output: int | None = None
+    call_key: str = ""
 
     def worst(self, input_tokens: int, most_output: int, choices: int) -> int:
         """Return what to hold for a call, in micro-credits.

@@ -107,7 +107,7 @@ async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
     request = HoldRequest(
         tenant_id=caller.person.tenant_id,
         amount_micro=amount_micro,
-        key=new_id("call"),
+        key=ticket.offer.call_key or new_id("call"),
         subject={
             "model": ticket.offer.expert.name,
             "person_id": caller.person.id,

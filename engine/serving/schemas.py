@@ -1,10 +1,10 @@
-"""Values that cross the door: a limit, the pass of a call that was let in, and the refusal."""
+"""Values that cross the door: limits, the pass of a call that was let in, a kept answer, and refusals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.kit.errors import BadInput, TooMany
+from engine.kit.errors import BadInput, NotReady, TooMany
 from engine.kit.messages import t
 
 Scope = Literal["tenant", "project", "person", "key"]
@@ -94,6 +94,21 @@ class BeyondLimit(BadInput):
     def message(self, language: str) -> str:
         """Return the text for a person."""
         return t(self.key, language, **self.facts, **_named(self.facts, language))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer as it went out."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+class StillRunning(NotReady):
+    """The first call with an idempotency key has not ended; `retry_after` says when to ask again."""
+
+    status = 409
 
 
 def wanted(limits: Sequence[Limit], tokens: int) -> list[tuple[Limit, int]]:

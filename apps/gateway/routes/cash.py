@@ -4,13 +4,19 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from apps.gateway.identity import Caller
+from apps.gateway.replies import HeaderKey, either
 from engine.billing.reconciliation import Reconciliation
 from engine.billing.schemas import EntryView, Order, Payout, Receipt, Refund
 from engine.flows import fill_wallet, give_back, pay_out, reconcile
 
 router = APIRouter(prefix="/api", tags=["money"])
 
-Key = Field(min_length=1, max_length=100, description="Repeating it does nothing again.")
+Key = Field(
+    None,
+    min_length=1,
+    max_length=100,
+    description="Repeating it does nothing again; the header Idempotency-Key may stand in its place.",
+)
 
 
 class Code(BaseModel):
@@ -23,7 +29,7 @@ class Purchase(BaseModel):
     """How many credits to buy."""
 
     amount: str
-    key: str = Key
+    key: str | None = Key
 
 
 class PayoutRequest(BaseModel):
@@ -31,7 +37,7 @@ class PayoutRequest(BaseModel):
 
     amount: str
     destination: str
-    key: str = Key
+    key: str | None = Key
 
 
 class Because(BaseModel):
@@ -52,7 +58,7 @@ class TenantTopUp(BaseModel):
     tenant_id: str
     amount: str
     reason: str
-    key: str = Key
+    key: str | None = Key
 
 
 class Codes(BaseModel):
@@ -68,7 +74,7 @@ class GiveBack(BaseModel):
 
     amount: str = ""
     reason: str
-    key: str = Key
+    key: str | None = Key
 
 
 @router.post("/wallet/redeem")
@@ -78,9 +84,9 @@ def redeem(given: Code, caller: Caller) -> EntryView:
 
 
 @router.post("/wallet/orders")
-def buy(given: Purchase, caller: Caller) -> Order:
+def buy(given: Purchase, caller: Caller, header: HeaderKey) -> Order:
     """Order credits; the order's `url` is where they are paid."""
-    return fill_wallet.buy(caller, given.amount, given.key)
+    return fill_wallet.buy(caller, given.amount, either(given.key, header))
 
 
 @router.get("/wallet/orders")
@@ -103,9 +109,9 @@ def payouts(caller: Caller) -> dict[str, object]:
 
 
 @router.post("/payouts")
-def request_payout(given: PayoutRequest, caller: Caller) -> Payout:
+def request_payout(given: PayoutRequest, caller: Caller, header: HeaderKey) -> Payout:
     """Ask for earnings to be paid out."""
-    return pay_out.request(caller, given.amount, given.destination, given.key)
+    return pay_out.request(caller, given.amount, given.destination, either(given.key, header))
 
 
 @router.post("/payouts/{payout_id}/cancel")
@@ -115,9 +121,11 @@ def cancel_payout(payout_id: str, caller: Caller) -> Payout:
 
 
 @router.post("/operator/top-up")
-def top_up_tenant(given: TenantTopUp, caller: Caller) -> EntryView:
+def top_up_tenant(given: TenantTopUp, caller: Caller, header: HeaderKey) -> EntryView:
     """Add credits to any tenant's wallet."""
-    return fill_wallet.top_up_tenant(caller, given.tenant_id, given.amount, given.reason, given.key)
+    return fill_wallet.top_up_tenant(
+        caller, given.tenant_id, given.amount, given.reason, either(given.key, header)
+    )
 
 
 @router.post("/operator/codes")
@@ -178,9 +186,9 @@ def find_receipt(receipt_id: str, caller: Caller) -> FoundReceipt:
 
 
 @router.post("/operator/receipts/{receipt_id}/refunds")
-def refund(receipt_id: str, given: GiveBack, caller: Caller) -> Refund:
+def refund(receipt_id: str, given: GiveBack, caller: Caller, header: HeaderKey) -> Refund:
     """Give credits back on a receipt, in part or whole."""
-    return give_back.refund(caller, receipt_id, given.amount, given.reason, given.key)
+    return give_back.refund(caller, receipt_id, given.amount, given.reason, either(given.key, header))
 
 
 @router.get("/operator/reconciliation")

@@ -2,20 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
-from apps.gateway import requests
-from apps.gateway.answers import DONE, citations, event, plain_choice, receipt_of, usage_of
+from apps.gateway import replies, requests
+from apps.gateway.answers import DONE, ClosedStream, citations, event, plain_choice, receipt_of, usage_of
 from apps.gateway.errors import body_of, language_of
 from apps.gateway.identity import Caller, credentials
 from engine.flows import answer_request, browse_market, charge_call, complete_text
 from engine.flows.answer_request import AnswerPart, WholeAnswer
+from engine.flows.charge_call import Offer
 from engine.kit.errors import EngineError
 from engine.kit.ids import new_id
 
@@ -50,7 +51,7 @@ def _model(expert: browse_market.ExpertView) -> dict[str, object]:
 def _schema(kind: type[requests.Chat] | type[requests.Completion]) -> dict[str, Any]:
     """The body is read by hand, once; this is how the API's description knows of it."""
     content = {"application/json": {"schema": kind.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [replies.PARAMETER]}
 
 
 @router.post("/chat/completions", response_model=None, openapi_extra=_schema(requests.Chat))
@@ -60,11 +61,16 @@ async def chat_completions(request: Request) -> Response:
     chat = await requests.body_of(request, requests.Chat)
     offer = await charge_call.look_up(who, chat.model)
     asked = chat.request()
-    if chat.stream:
-        parts = answer_request.answer(offer, asked)
-        return await _streamed("chat.completion.chunk", chat.model, parts, request)
-    answer = await _unless_left(request, answer_request.whole_answer(offer, asked))
-    return _whole("chat.completion", chat.model, answer)
+
+    def answering(offer: Offer) -> Awaitable[Response]:
+        if chat.stream:
+            parts = answer_request.answer(offer, asked)
+            return _streamed("chat.completion.chunk", chat.model, parts, request)
+        return _whole("chat.completion", offer, answer_request.whole_answer(offer, asked), request)
+
+    if replies.HEADER in request.headers:
+        return await replies.once(request, offer, answering)
+    return await answering(offer)
 
 
 @router.post("/completions", response_model=None, openapi_extra=_schema(requests.Completion))
@@ -74,11 +80,15 @@ async def completions(request: Request) -> Response:
     body = await requests.body_of(request, requests.Completion)
     offer = await charge_call.look_up(who, body.model)
     asked = body.request()
-    if body.stream:
-        parts = complete_text.stream(offer, asked)
-        return await _streamed("text_completion", body.model, parts, request)
-    answer = await _unless_left(request, complete_text.whole(offer, asked))
-    return _whole("text_completion", body.model, answer)
+
+    def answering(offer: Offer) -> Awaitable[Response]:
+        if body.stream:
+            return _streamed("text_completion", body.model, complete_text.stream(offer, asked), request)
+        return _whole("text_completion", offer, complete_text.whole(offer, asked), request)
+
+    if replies.HEADER in request.headers:
+        return await replies.once(request, offer, answering)
+    return await answering(offer)
 
 
 async def _unless_left(request: Request, answering: Coroutine[Any, Any, WholeAnswer]) -> WholeAnswer | None:
@@ -110,9 +120,14 @@ def _head(kind: str, model: str) -> dict[str, object]:
     return {"id": new_id(prefix), "object": kind, "created": int(time.time()), "model": model}
 
 
-def _whole(kind: str, model: str, answer: WholeAnswer | None) -> Response:
+async def _whole(
+    kind: str, offer: Offer, answering: Coroutine[Any, Any, WholeAnswer], request: Request
+) -> Response:
+    # With a key, the answer is kept for its caller to come back.
+    answer = await (answering if offer.call_key else _unless_left(request, answering))
     if answer is None:
         return Response(status_code=499)
+    model = offer.expert.name
     body = {
         **_head(kind, model),
         "choices": [plain_choice(choice) for choice in answer.completion.choices],
@@ -129,7 +144,7 @@ async def _streamed(
     first = await anext(parts)  # raises before any byte is sent, so that errors keep their status
     events = _events(kind, model, first, parts, language_of(request))
     headers = {"Cache-Control": "no-cache", **first.headers}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return ClosedStream(events, media_type="text/event-stream", headers=headers)
 
 
 async def _events(

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from apps.gateway.identity import Caller
+from apps.gateway.replies import HeaderKey, either
 from engine.billing.schemas import Receipt, Refund
 from engine.flows import browse_market, top_up_wallet
 
@@ -11,10 +12,10 @@ router = APIRouter(prefix="/api", tags=["wallet"])
 
 
 class TopUp(BaseModel):
-    """How many credits to add; repeating a `key` adds nothing."""
+    """How many credits to add; repeating a `key`, or the header Idempotency-Key, adds nothing."""
 
     amount: str
-    key: str = Field(min_length=1, max_length=100)
+    key: str | None = Field(None, min_length=1, max_length=100)
 
 
 class RefundedReceipt(Receipt):
@@ -38,9 +39,9 @@ def wallet(caller: Caller) -> dict[str, int]:
 
 
 @router.post("/wallet/top-up")
-def top_up(given: TopUp, caller: Caller) -> dict[str, int]:
+def top_up(given: TopUp, caller: Caller, header: HeaderKey) -> dict[str, int]:
     """Add play credits."""
-    return _shown(top_up_wallet.top_up(caller, given.amount, given.key))
+    return _shown(top_up_wallet.top_up(caller, given.amount, either(given.key, header)))
 
 
 @router.get("/receipts")
