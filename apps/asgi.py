@@ -5,8 +5,8 @@ import json
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.kit import logs, metrics
-from engine.kit.errors import TooLarge
+from engine.kit import logs
+from engine.kit.errors import EngineError, NotReady, TooLarge
 from engine.kit.messages import pick_language
 
 # A multipart body is a little longer than the file in it.
@@ -61,7 +61,8 @@ class BodyLimit:
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self.limit + ENVELOPE:
-            await self._refuse(headers, send)
+            error = TooLarge("gateway.body_too_large", most=megabytes(self.limit))
+            await refuse(error, "invalid_request_error", headers, send, close=True)
             return
         received = 0
 
@@ -75,29 +76,54 @@ class BodyLimit:
 
         await self.app(scope, counted, send)
 
-    async def _refuse(self, headers: dict[bytes, bytes], send: Send) -> None:
-        error = TooLarge("gateway.body_too_large", most=megabytes(self.limit))
-        metrics.error(error.key)
-        language = pick_language(headers.get(b"accept-language", b"").decode("latin-1"))
-        body = json.dumps(
-            {
-                "error": {
-                    "message": error.message(language),
-                    "type": "invalid_request_error",
-                    "param": None,
-                    "code": error.key,
-                }
-            },
-            ensure_ascii=False,
-        ).encode()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": error.status,
-                "headers": [(b"content-type", b"application/json"), (b"connection", b"close")],
+
+class Crowd:
+    """Refuses requests beyond `most` at once, so that those inside are answered in time."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+        self.inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self.inside >= self.most:
+            error = NotReady("gateway.crowded", retry_after=1)
+            await refuse(error, "service_unavailable", dict(scope["headers"]), send, close=False)
+            return
+        self.inside += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.inside -= 1
+
+
+async def refuse(
+    error: EngineError, kind: str, headers: dict[bytes, bytes], send: Send, *, close: bool
+) -> None:
+    """Answer with an error in OpenAI's shape; `close` ends the connection, whose body is not read."""
+    language = pick_language(headers.get(b"accept-language", b"").decode("latin-1"))
+    body = json.dumps(
+        {
+            "error": {
+                "message": error.message(language),
+                "type": kind,
+                "param": None,
+                "code": error.key,
             }
-        )
-        await send({"type": "http.response.body", "body": body})
+        },
+        ensure_ascii=False,
+    ).encode()
+    answer = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if close:
+        answer.append((b"connection", b"close"))
+    if isinstance(error, NotReady):
+        answer.append((b"retry-after", str(error.retry_after).encode()))
+    await send({"type": "http.response.start", "status": error.status, "headers": answer})
+    await send({"type": "http.response.body", "body": body})
 
 
 def megabytes(size: int) -> str:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from apps.asgi import BodyLimit, Trace
+from apps.asgi import BodyLimit, Crowd, Trace
 from apps.gateway import docs, errors
 from apps.gateway.routes import (
     accounts,
@@ -73,5 +73,6 @@ def create_app() -> FastAPI:
         return {"status": "ok", "model_server": state.status().state}
 
     app.add_middleware(BodyLimit, limit=settings().upload_limit)
+    app.add_middleware(Crowd, most=settings().gateway_parallel)
     app.add_middleware(Trace)
     return app

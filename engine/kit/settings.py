@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     web_port: int = Field(8400, ge=1, le=65535)
     gateway_port: int = Field(8401, ge=1, le=65535)
     inference_port: int = Field(8402, ge=1, le=65535)
+    gateway_parallel: int = Field(
+        512, ge=1, description="Requests that one gateway process handles at once; more get 503."
+    )
     public_gateway_url: str = Field("", description="Gateway address shown to people, when proxied.")
     public_web_url: str = Field("", description="Address of the pages shown to people, when proxied.")
 

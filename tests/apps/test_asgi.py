@@ -1,7 +1,12 @@
-from fastapi import FastAPI, Request
-from fastapi.testclient import TestClient
+import asyncio
 
-from apps.asgi import ENVELOPE, BodyLimit, Trace
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse
+from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from apps.asgi import ENVELOPE, BodyLimit, Crowd, Trace
 from apps.gateway import errors
 from engine.kit.logs import current_trace
 
@@ -44,3 +49,30 @@ def test_a_trace_id_goes_in_and_out_and_is_cleaned() -> None:
     assert answer.headers["X-Trace-ID"] == "abc"
     assert client().post("/size").headers["X-Trace-ID"].startswith("tr_")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_beyond_as_many_as_it_handles_at_once_it_says_when_to_come_back() -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        entered.set()
+        await go.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    crowd = Crowd(app, most=1)
+
+    async def call(client: httpx.AsyncClient) -> httpx.Response:
+        return await client.get("http://gateway/", headers={"Accept-Language": "zh-CN"})
+
+    async def two() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(crowd)) as client:
+            first = asyncio.create_task(call(client))
+            await entered.wait()
+            second = await call(client)
+            go.set()
+            return await first, second, await call(client)
+
+    inside, refused, later = asyncio.run(two())
+    assert (inside.status_code, refused.status_code, later.status_code) == (200, 503, 200)
+    assert refused.headers["retry-after"] == "1" and refused.json()["error"]["code"] == "gateway.crowded"
+    assert "秒后重试" in refused.json()["error"]["message"]
