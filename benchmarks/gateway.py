@@ -9,6 +9,7 @@ take turns, in the opposite order every second time; what is told are medians ov
 - added latency with one connection: the median through the gateway less the median of the same turn straight
   to the upstream; and the same of the 99th percentiles.
 
+Then the money, see `benchmarks/gateway_money.py`.
 The baseline is the bare pass-through. What LiteLLM does here, and what it does not, is told in
 `benchmarks/gateway_rivals.py`.
 """
@@ -25,6 +26,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import gateway_money
+from benchmarks.corpora import fresh_home
+from benchmarks.gateway_ours import start_ours
 from benchmarks.gateway_processes import BESIDE, UNDER_TEST, Server, busy_seconds, free_port, load, serve
 from benchmarks.gateway_rivals import LITELLM, Unavailable, start_bare, start_litellm
 from benchmarks.rows import Row, at_most, report
@@ -60,10 +64,13 @@ class Measured:
     strangers: list[float] = field(default_factory=list)  # how busy others kept the gateway's core
 
 
+OURS = Contender(name="ours, with keys, limits, holds, ledger", start=start_ours)
 BARE = Contender(name="bare pass-through", start=start_bare)
+RIVAL = Contender(name=f"LiteLLM {LITELLM}", start=partial(start_litellm, spend=False))
 CONTENDERS: Sequence[Contender] = (
+    OURS,
     BARE,
-    Contender(name=f"LiteLLM {LITELLM}", start=partial(start_litellm, spend=False)),
+    RIVAL,
     Contender(name=f"LiteLLM {LITELLM} with spend tracking", start=partial(start_litellm, spend=True)),
 )
 
@@ -139,11 +146,36 @@ def rows(made: dict[str, Measured], directs: list[dict[str, Any]]) -> Iterator[R
                 baseline=None if ratio is None else round(median(bare), digits),
                 ratio=None if ratio is None else round(ratio, 3),
             )
+    yield from goals(made)
     yield at_most(
         "busiest time of the load's and the upstream's core", busiest(made, "beside"), BUSIEST, "share"
     )
     strangers = busiest(made, "strangers")
     yield at_most("most that others used of the gateway's core", strangers, MOST_STRANGERS, "share")
+
+
+def goals(made: dict[str, Measured]) -> Iterator[Row]:
+    """Return ours held against the goals: over the pass-through, and over LiteLLM where it could be had."""
+    median = statistics.median
+
+    def row(name: str, column: str, other: Contender, limit: float, *, least: bool) -> Row:
+        mine, theirs = getattr(made[OURS.name], column), getattr(made[other.name], column)
+        ratio = median(a / b for a, b in zip(mine, theirs, strict=True))
+        return Row(
+            name=f"ours over {other.name}: {name}",
+            value=round(median(mine), 3),
+            unit="1/s" if least else "ms",
+            baseline=round(median(theirs), 3),
+            ratio=round(ratio, 3),
+            goal=f"ratio {'>=' if least else '<='} {limit}",
+            ok=ratio >= limit if least else ratio <= limit,
+        )
+
+    yield row("requests/s", "per_second", BARE, 0.3, least=True)
+    if RIVAL.name in made:
+        yield row("requests/s", "per_second", RIVAL, 12, least=True)
+        yield row("added median latency", "added_median", RIVAL, 0.2, least=False)
+        yield row("added 99th percentile latency", "added_p99", RIVAL, 0.2, least=False)
 
 
 def busiest(made: dict[str, Measured], column: str) -> float:
@@ -167,7 +199,12 @@ def measure(quick: bool) -> list[Row]:
             found = compare(upstream, servers, QUICK_TURNS, QUICK_SECONDS, QUICK_WARM_UP_SECONDS)
         else:
             found = compare(upstream, servers, TURNS, SECONDS, WARM_UP_SECONDS)
-    return [*rows(*found), *missing]
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mbe-gateway-")))
+        upstream = stack.enter_context(start_upstream(home, token_ms=5.0))
+        stack.enter_context(fresh_home())
+        exact = list(gateway_money.rows(home, upstream.url, quick))
+    return [*rows(*found), *missing, *exact]
 
 
 if __name__ == "__main__":

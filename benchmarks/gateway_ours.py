@@ -5,37 +5,42 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.corpora import fresh_home
 from benchmarks.gateway_processes import BESIDE, Server, free_port, on_core, serve
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from engine.accounts.schemas import Person
+
 KEYS = 64
+MOST_AT_ONCE = 10_000  # credits of a top-up
 MODEL = "base"  # the same name that the upstream and the rivals have
 
 
-def people(count: int, *, credits: int = 1_000_000) -> tuple[str, ...]:
-    """Make an expert at a price and `count` tenants of one person with credits; return their API keys."""
-    from engine.accounts import keys
+def _person(uow: "Session", name: str, role: str) -> "Person":
     from engine.accounts import service as accounts
-    from engine.accounts.schemas import KeyTerms
-    from engine.billing import service as billing
+
+    return accounts.create_person(
+        uow,
+        email=f"{name}@example.com",
+        name=name,
+        password="correct horse",
+        roles=[role],
+        plan="enterprise",
+    )
+
+
+def expert() -> None:
+    """Put an expert on the market under MODEL: a credit for 1,000 tokens in, two for 1,000 out."""
     from engine.kit.clock import now
     from engine.kit.database import unit_of_work
-    from engine.kit.money import CREDIT
     from engine.market.models import Expert, Name
 
-    def person(uow, number: int, role: str):  # type: ignore[no-untyped-def]
-        return accounts.create_person(
-            uow,
-            email=f"{role}{number}@example.com",
-            name=f"{role} {number}",
-            password="correct horse",
-            roles=[role],
-            plan="enterprise",
-        )
-
     with unit_of_work() as uow:
-        developer = person(uow, 0, "developer")
+        developer = _person(uow, "developer", "developer")
         uow.add(Name(name=MODEL, tenant_id=developer.tenant_id, created_at=now()))
         uow.flush()
         uow.add(
@@ -63,19 +68,22 @@ def people(count: int, *, credits: int = 1_000_000) -> tuple[str, ...]:
                 created_at=now(),
             )
         )
-    secrets = []
-    for number in range(count):
-        with unit_of_work() as uow:
-            one = person(uow, number, "consumer")
-            left = credits
-            while left > 0:
-                part = min(left, 10_000)
-                billing.top_up(
-                    uow, tenant_id=one.tenant_id, amount_micro=part * CREDIT, key=f"fill {left}", by="bench"
-                )
-                left -= part
-            secrets.append(keys.create(uow, person=one, terms=KeyTerms(name="bench"))[1])
-    return tuple(secrets)
+
+
+def buyer(name: str, credits: int = 1_000_000) -> tuple[str, str]:
+    """Return an API key of a new person, and their tenant, whose wallet holds so many credits."""
+    from engine.accounts import keys
+    from engine.accounts.schemas import KeyTerms
+    from engine.billing import service as billing
+    from engine.kit.database import unit_of_work
+    from engine.kit.money import CREDIT
+
+    with unit_of_work() as uow:
+        one = _person(uow, name, "consumer")
+        for part in range(0, credits, MOST_AT_ONCE):
+            amount = min(MOST_AT_ONCE, credits - part) * CREDIT
+            billing.top_up(uow, tenant_id=one.tenant_id, amount_micro=amount, key=f"fill {part}", by="bench")
+        return keys.create(uow, person=one, terms=KeyTerms(name="bench"))[1], one.tenant_id
 
 
 @contextmanager
@@ -91,7 +99,6 @@ def gateway(home: Path, upstream_url: str, keys: tuple[str, ...], name: str = "o
         "MBE_INFERENCE": "remote",
         "MBE_INFERENCE_URL": upstream_url,
         "MBE_GATEWAY_PORT": str(port),
-        "MBE_LOG_LEVEL": "INFO",
     }
     command = [sys.executable, "-m", "apps.gateway"]
     url = f"http://127.0.0.1:{port}"
@@ -105,5 +112,6 @@ def start_ours(home: Path, upstream_url: str) -> Iterator[Server]:
     with contextlib.ExitStack() as stack:
         with on_core(BESIDE):
             stack.enter_context(fresh_home())
-        keys = people(KEYS)
+        expert()
+        keys = tuple(buyer(f"buyer{number}")[0] for number in range(KEYS))
         yield stack.enter_context(gateway(home, upstream_url, keys))
