@@ -12,6 +12,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+import psycopg
+from psycopg.rows import DictRow
 from sqlalchemy.orm import Session
 
 from engine.accounts import projects, repository
@@ -51,14 +53,35 @@ def callers(uow: Session, given: Collection[str]) -> dict[str, Caller | EngineEr
     if not given:
         return {}
     hashes = {secret: _hash(secret) for secret in given}
-    found = repository.callers(uow, set(hashes.values()))
-    at = now()
-    verdicts = {secret: _verdict(found.get(hashed), at) for secret, hashed in hashes.items()}
-    used = [one.key for one in verdicts.values() if isinstance(one, Caller) and one.key is not None]
-    due = {key.id for key in used if key.last_used_at is None or key.last_used_at < at - TOUCH_EVERY}
-    if due:  # at most once a minute, so that a busy key is not a hot row
-        repository.touch_keys(uow, due, at)
+    verdicts = _verdicts(hashes, repository.callers(uow, set(hashes.values())))
+    touch(uow, due(verdicts))
     return verdicts
+
+
+def callers_swiftly(
+    connection: psycopg.Connection[DictRow], given: Collection[str]
+) -> dict[str, Caller | EngineError]:
+    """Return the same by a bare connection; noting that keys were used is left to the caller: see `due`."""
+    hashes = {secret: _hash(secret) for secret in given}
+    return _verdicts(hashes, repository.callers_swiftly(connection, set(hashes.values())))
+
+
+def _verdicts(hashes: Mapping[str, str], found: Mapping[str, Caller]) -> dict[str, Caller | EngineError]:
+    at = now()
+    return {secret: _verdict(found.get(hashed), at) for secret, hashed in hashes.items()}
+
+
+def due(verdicts: Mapping[str, Caller | EngineError]) -> set[str]:
+    """Return the ids of keys whose use is to be noted: at most once a minute, or a busy key is a hot row."""
+    oldest = now() - TOUCH_EVERY
+    used = [one.key for one in verdicts.values() if isinstance(one, Caller) and one.key is not None]
+    return {key.id for key in used if key.last_used_at is None or key.last_used_at < oldest}
+
+
+def touch(uow: Session, key_ids: Collection[str]) -> None:
+    """Note that keys were used."""
+    if key_ids:
+        repository.touch_keys(uow, set(key_ids), now())
 
 
 def _verdict(found: Caller | None, at: datetime) -> Caller | EngineError:

@@ -1,12 +1,15 @@
 """The only SQL about people, projects and keys."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import psycopg
+from psycopg.rows import DictRow, tuple_row
 from pydantic import BaseModel
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, any_, bindparam, cast, func, or_, select, update
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.orm import Session
 
 from engine.accounts.models import ApiKeyRow, PersonRow, ProjectRow, TenantRow
@@ -64,9 +67,20 @@ def callers(uow: Session, secret_hashes: Collection[str]) -> dict[str, Caller]:
 
     Revoked keys and those of disabled people are left out.
     """
+    return _callers(uow.execute(_callers_query(), {"hashes": list(secret_hashes)}))
+
+
+def callers_swiftly(
+    connection: psycopg.Connection[DictRow], secret_hashes: Collection[str]
+) -> dict[str, Caller]:
+    """Return the same by a bare connection, at a third of the cost."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    return _callers(cursor.execute(_callers_sql(), {"hashes": list(secret_hashes)}))
+
+
+def _callers(rows: Iterable[Sequence[Any]]) -> dict[str, Caller]:
     person = 2 + len(ApiKeyView.model_fields)
     project = person + len(Person.model_fields)
-    rows = uow.execute(_callers_query(), {"hashes": list(secret_hashes)})
     return {
         row[0]: Caller(
             person=_made(Person, row[person:project]),
@@ -76,6 +90,11 @@ def callers(uow: Session, secret_hashes: Collection[str]) -> dict[str, Caller]:
         )
         for row in rows
     }
+
+
+@lru_cache(maxsize=1)
+def _callers_sql() -> bytes:
+    return str(_callers_query().compile(dialect=psycopg_dialect())).encode()
 
 
 @lru_cache(maxsize=1)

@@ -6,11 +6,13 @@ While one round is under way the next gathers: a hundred calls cost little more 
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 import psycopg
 
 from engine.accounts import keys
 from engine.accounts import service as accounts
+from engine.accounts.plans import Plan
 from engine.accounts.schemas import Caller
 from engine.analytics import service as analytics
 from engine.analytics.schemas import UsageEvent
@@ -100,38 +102,61 @@ listings = Listings()
 
 def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
     found = listings.find({model for _, model in asked})
+    callers = _callers({who.secret for who, _ in asked if who.person is None})
+    plans = _plans({who.person.tenant_id for who, _ in asked if who.person})
+
+    def offer(one: Wanted) -> Offer:
+        who, model = one
+        if who.person:
+            caller: Caller | EngineError = Caller(person=who.person, plan=plans[who.person.tenant_id].name)
+        else:
+            caller = callers[who.secret]
+        if isinstance(caller, EngineError):
+            raise caller
+        if who.tenant is not None or who.project is not None:
+            with unit_of_work() as uow:
+                caller = people.on_behalf(uow, caller, tenant=who.tenant, project=who.project)
+        keys.check(caller, scope="chat", ip=who.ip, model=model)
+        if model not in found:
+            _say_what_there_is(model)
+        expert, price = found[model]
+        return Offer(
+            caller=caller,
+            expert=expert,
+            price=price,
+            used_before=listings.used_last_month(caller.person.tenant_id, model) if price.tiers else 0,
+            usual_output=listings.usual_output(expert.id),
+        )
+
+    return each(offer, asked)
+
+
+def _callers(secrets: set[str]) -> dict[str, Caller | EngineError]:
+    if not secrets:
+        return {}
+    with _or_the_careful_way():
+        with swift(durable=False) as connection:
+            callers = keys.callers_swiftly(connection, secrets)
+        if due := keys.due(callers):
+            with unit_of_work() as uow:
+                keys.touch(uow, due)
+        return callers
     with unit_of_work() as uow:
-        secrets = {who.secret for who, _ in asked if who.person is None}
-        callers = keys.callers(uow, secrets) if secrets else {}
-        tenants = {who.person.tenant_id for who, _ in asked if who.person}
-        plans = accounts.plans(uow, tenants) if tenants else {}
+        return keys.callers(uow, secrets)
 
-        def offer(one: Wanted) -> Offer:
-            who, model = one
-            if who.person:
-                caller: Caller | EngineError = Caller(
-                    person=who.person, plan=plans[who.person.tenant_id].name
-                )
-            else:
-                caller = callers[who.secret]
-            if isinstance(caller, EngineError):
-                raise caller
-            caller = people.on_behalf(uow, caller, tenant=who.tenant, project=who.project)
-            keys.check(caller, scope="chat", ip=who.ip, model=model)
-            if model not in found:
-                market.by_name(uow, model)  # which says what there is instead
-                listings.forget()
-                raise NotReady("market.just_published", retry_after=1)
-            expert, price = found[model]
-            return Offer(
-                caller=caller,
-                expert=expert,
-                price=price,
-                used_before=listings.used_last_month(caller.person.tenant_id, model) if price.tiers else 0,
-                usual_output=listings.usual_output(expert.id),
-            )
 
-        return each(offer, asked)
+def _plans(tenants: set[str]) -> dict[str, Plan]:
+    if not tenants:
+        return {}
+    with unit_of_work() as uow:
+        return accounts.plans(uow, tenants)
+
+
+def _say_what_there_is(model: str) -> NoReturn:
+    with unit_of_work() as uow:
+        market.by_name(uow, model)
+    listings.forget()
+    raise NotReady("market.just_published", retry_after=1)
 
 
 def _hold(asked: Sequence[HoldRequest]) -> list[HoldView | EngineError]:
