@@ -12,14 +12,13 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-import psycopg
-from psycopg.rows import DictRow
 from sqlalchemy.orm import Session
 
 from engine.accounts import projects, repository
 from engine.accounts.models import ApiKeyRow
 from engine.accounts.schemas import SCOPES, ApiKeyView, Caller, KeyTerms, Person
 from engine.kit.clock import now
+from engine.kit.database import Swift
 from engine.kit.errors import BadInput, Conflict, EngineError, Forbidden, NotFound, NotSignedIn
 from engine.kit.ids import new_id
 from engine.kit.money import LARGEST, format_credits
@@ -58,9 +57,7 @@ def callers(uow: Session, given: Collection[str]) -> dict[str, Caller | EngineEr
     return verdicts
 
 
-def callers_swiftly(
-    connection: psycopg.Connection[DictRow], given: Collection[str]
-) -> dict[str, Caller | EngineError]:
+def callers_swiftly(connection: Swift, given: Collection[str]) -> dict[str, Caller | EngineError]:
     """Return the same by a bare connection; noting that keys were used is left to the caller: see `due`."""
     hashes = {secret: _hash(secret) for secret in given}
     return _verdicts(hashes, repository.callers_swiftly(connection, set(hashes.values())))

@@ -5,8 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-import psycopg
-from psycopg.rows import DictRow, tuple_row
+from psycopg.rows import tuple_row
 from pydantic import BaseModel
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, any_, bindparam, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from engine.accounts.models import ApiKeyRow, PersonRow, ProjectRow, TenantRow
 from engine.accounts.schemas import ApiKeyView, Caller, Person, ProjectView
-from engine.kit.database import Base
+from engine.kit.database import Base, Swift
 
 V = TypeVar("V", bound=BaseModel)
 
@@ -70,9 +69,7 @@ def callers(uow: Session, secret_hashes: Collection[str]) -> dict[str, Caller]:
     return _callers(uow.execute(_callers_query(), {"hashes": list(secret_hashes)}))
 
 
-def callers_swiftly(
-    connection: psycopg.Connection[DictRow], secret_hashes: Collection[str]
-) -> dict[str, Caller]:
+def callers_swiftly(connection: Swift, secret_hashes: Collection[str]) -> dict[str, Caller]:
     """Return the same by a bare connection, at a third of the cost."""
     cursor = connection.cursor(row_factory=tuple_row)
     return _callers(cursor.execute(_callers_sql(), {"hashes": list(secret_hashes)}))

@@ -4,13 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-from psycopg.rows import DictRow
 from sqlalchemy import ARRAY, Text, and_, any_, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from engine.analytics.models import UsageEventRow
-from engine.kit.database import insert_rows, insert_rows_swiftly
+from engine.kit.database import Swift, insert_rows, insert_rows_swiftly
 
 # A name for "somebody exports usage events" among PostgreSQL's advisory locks.
 EXPORT_LOCK = 0x75736167
@@ -21,7 +19,7 @@ def add(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
     insert_rows(uow, UsageEventRow, rows)
 
 
-def add_swiftly(connection: psycopg.Connection[DictRow], rows: Sequence[dict[str, Any]]) -> None:
+def add_swiftly(connection: Swift, rows: Sequence[dict[str, Any]]) -> None:
     """Write events on a bare connection."""
     insert_rows_swiftly(connection, UsageEventRow, rows)
 

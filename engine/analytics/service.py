@@ -4,12 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
-from psycopg.rows import DictRow
 from sqlalchemy.orm import Session
 
 from engine.analytics import repository
 from engine.analytics.schemas import Recorded, UsageEvent
+from engine.kit.database import Swift
 from engine.kit.ids import new_id
 
 
@@ -20,7 +19,7 @@ def record(uow: Session, events: Sequence[UsageEvent]) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def record_swiftly(connection: psycopg.Connection[DictRow], events: Sequence[UsageEvent]) -> None:
+def record_swiftly(connection: Swift, events: Sequence[UsageEvent]) -> None:
     """Record calls as `record` does, on a bare connection."""
     repository.add_swiftly(connection, _rows(events))
 

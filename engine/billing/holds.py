@@ -15,9 +15,9 @@ from engine.billing import repository, repository_calls
 from engine.billing.booking import PLATFORM, Movement, book
 from engine.billing.models import Budget, Hold, ReceiptRow
 from engine.billing.repository import Standing
-from engine.billing.repository_calls import Swift
 from engine.billing.schemas import HoldRequest, HoldView, Receipt, Settlement, digest_of
 from engine.kit.clock import now
+from engine.kit.database import Swift
 from engine.kit.errors import BadInput, Conflict, EngineError, InsufficientCredit, NotFound
 from engine.kit.ids import new_id
 from engine.kit.money import LARGEST, format_credits, split

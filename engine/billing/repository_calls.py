@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-import psycopg
 from psycopg.rows import DictRow
 
-Swift = psycopg.Connection[DictRow]
+from engine.kit.database import Swift
 
 _HOLD = b"""
 WITH asked AS MATERIALIZED (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -96,13 +97,24 @@ def unit_of_work() -> Iterator[Session]:
         raise BadInput("kit.unstorable") from error
 
 
-@lru_cache(maxsize=2)
-def _swift_pool(durable: bool) -> ConnectionPool[psycopg.Connection[DictRow]]:
+Swift = psycopg.Connection[DictRow]
+_swift_pools: dict[bool, ConnectionPool[Swift]] = {}
+_swift_lock = Lock()
+
+
+def _swift_pool(durable: bool) -> ConnectionPool[Swift]:
+    with _swift_lock:
+        if durable not in _swift_pools:
+            _swift_pools[durable] = _new_swift_pool(durable)
+        return _swift_pools[durable]
+
+
+def _new_swift_pool(durable: bool) -> ConnectionPool[Swift]:
     waits = {} if durable else {"options": "-c synchronous_commit=off"}
     return ConnectionPool(
         plain_url(),
         kwargs={"autocommit": True, "row_factory": dict_row, **waits},
-        connection_class=psycopg.Connection[DictRow],
+        connection_class=Swift,
         min_size=1,
         max_size=int(os.environ.get("MBE_DATABASE_POOL", "10")),
         open=True,
@@ -110,7 +122,7 @@ def _swift_pool(durable: bool) -> ConnectionPool[psycopg.Connection[DictRow]]:
 
 
 @contextmanager
-def swift(*, durable: bool = True) -> Iterator[psycopg.Connection[DictRow]]:
+def swift(*, durable: bool = True) -> Iterator[Swift]:
     """A bare connection that commits each statement by itself, for the few paths that every call takes.
 
     A session costs several times as much as the statement it sends. Without `durable` nobody waits for the
@@ -141,9 +153,7 @@ def insert_rows(uow: Session, model: type[Base], rows: Sequence[dict[str, Any]])
         uow.execute(text(_insert(model, rows[0], ":rows")), {"rows": orjson.dumps(rows).decode()})
 
 
-def insert_rows_swiftly(
-    connection: psycopg.Connection[DictRow], model: type[Base], rows: Sequence[dict[str, Any]]
-) -> None:
+def insert_rows_swiftly(connection: Swift, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Do as `insert_rows` on a bare connection."""
     if rows:
         connection.execute(
@@ -177,8 +187,7 @@ def forget_connections() -> None:
     """Drop the pools and the cached URL, so that the next use reads the settings again (tests, forks)."""
     if engine.cache_info().currsize:
         engine().dispose()
-    if _swift_pool.cache_info().currsize:
-        for durable in (True, False):
-            _swift_pool(durable).close()
-    for cached in (_sessions, engine, _swift_pool, plain_url):
+    while _swift_pools:
+        _swift_pools.popitem()[1].close()
+    for cached in (_sessions, engine, plain_url):
         cached.cache_clear()

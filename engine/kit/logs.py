@@ -5,10 +5,15 @@ import os
 import sys
 from typing import Any
 
+import orjson
 import structlog
 
 from engine.kit.ids import new_id
 from engine.kit.settings import settings
+
+
+def _json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
 
 
 def configure(process: str) -> None:
@@ -28,7 +33,7 @@ def configure(process: str) -> None:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(serializer=_json),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
