@@ -1,6 +1,7 @@
 """Small ASGI middlewares that the gateway and the pages share."""
 
 import json
+from collections.abc import Collection, Mapping
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,11 +48,15 @@ class Trace:
 
 
 class BodyLimit:
-    """Refuses a request body above `limit` bytes before it is read to its end."""
+    """Refuses a request body above `limit` bytes before it is read to its end.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    `lesser` are limits of paths that begin with a prefix.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, lesser: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.limit = limit
+        self.lesser = lesser or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -59,9 +64,11 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        path = scope["path"]
+        limit = next((n for start, n in self.lesser.items() if path.startswith(start)), self.limit)
         declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self.limit + ENVELOPE:
-            error = TooLarge("gateway.body_too_large", most=megabytes(self.limit))
+        if declared.isdigit() and int(declared) > limit + ENVELOPE:
+            error = TooLarge("gateway.body_too_large", most=megabytes(limit))
             await refuse(error, "invalid_request_error", headers, send, close=True)
             return
         received = 0
@@ -70,19 +77,23 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit + ENVELOPE:
-                raise TooLarge("gateway.body_too_large", most=megabytes(self.limit))
+            if received > limit + ENVELOPE:
+                raise TooLarge("gateway.body_too_large", most=megabytes(limit))
             return message
 
         await self.app(scope, counted, send)
 
 
 class Crowd:
-    """Refuses requests beyond `most` at once, so that those inside are answered in time."""
+    """Refuses requests beyond `most` at once, so that those inside are answered in time.
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    `always` are paths that are answered all the same.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, always: Collection[str] = ()) -> None:
         self.app = app
         self.most = most
+        self.always = always
         self.inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +101,7 @@ class Crowd:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self.inside >= self.most:
+        if self.inside >= self.most and scope["path"] not in self.always:
             error = NotReady("gateway.crowded", retry_after=1)
             await refuse(error, "service_unavailable", dict(scope["headers"]), send, close=False)
             return

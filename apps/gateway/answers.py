@@ -12,6 +12,7 @@ from apps.gateway.routes import passages
 from engine.billing.schemas import Receipt
 from engine.inference.schemas import Usage
 from engine.kit.money import format_credits
+from engine.kit.settings import settings
 from engine.knowledge.schemas import Passage
 
 
@@ -79,13 +80,21 @@ def event(body: Mapping[str, object]) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
+PATIENCE = 30.0  # seconds that a reader may be behind the model
+
+
 class ClosedStream(StreamingResponse):
-    """A stream that is closed at once when it was left, also while a part of it was being sent."""
+    """A stream that is closed at once when it was left, also while a part of it was being sent.
+
+    One whose reader does not take it is ended in time for its hold to be settled.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
+        longest = min(settings().request_timeout + PATIENCE, 0.8 * settings().hold_timeout)
         try:
-            await super().__call__(scope, receive, send)
+            with anyio.move_on_after(longest):
+                await super().__call__(scope, receive, send)
         finally:
             with anyio.CancelScope(shield=True):
                 await cast(AsyncGenerator[bytes, None], self.body_iterator).aclose()

@@ -32,6 +32,9 @@ from apps.gateway.routes import (
 from engine.inference import state
 from engine.kit.settings import settings
 
+LONGEST_REQUEST = 4 * 2**20
+"""Bytes of a request to a model: far more than any model here can read."""
+
 
 def create_app() -> FastAPI:
     """Return the gateway as an ASGI application."""
@@ -72,7 +75,7 @@ def create_app() -> FastAPI:
         """Say whether the gateway answers and how far the model server is."""
         return {"status": "ok", "model_server": state.status().state}
 
-    app.add_middleware(BodyLimit, limit=settings().upload_limit)
-    app.add_middleware(Crowd, most=settings().gateway_parallel)
+    app.add_middleware(BodyLimit, limit=settings().upload_limit, lesser={"/v1/": LONGEST_REQUEST})
+    app.add_middleware(Crowd, most=settings().gateway_parallel, always=("/health", "/metrics"))
     app.add_middleware(Trace)
     return app

@@ -1,5 +1,6 @@
 """OpenAI's requests: what is understood of them, and how it is told what is not."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +16,7 @@ from engine.knowledge.retrieve import EVERYTHING
 from engine.knowledge.schemas import Only
 
 MOST_CHOICES = 8
+BODY_SECONDS = 30.0
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -149,7 +151,11 @@ class Completion(_Spoken):
 
 async def body_of(request: Request, kind: type[Body]) -> Body:
     """Return the body of a request. Raises BadInput naming the field at fault, as OpenAI's errors do."""
-    raw = await request.body()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.body()
+    except TimeoutError as error:
+        raise BadInput("gateway.slow_body", most=round(BODY_SECONDS)) from error
     try:
         return kind.model_validate_json(raw)
     except ValidationError as invalid:

@@ -12,18 +12,21 @@ from psycopg.rows import DictRow
 
 from engine.kit.database import Swift
 
+_LOCK_WALLETS = (
+    b"SELECT FROM billing_wallets WHERE tenant_id = ANY(%(ids)s) ORDER BY tenant_id FOR NO KEY UPDATE"
+)
+_LOCK_BUDGETS = b"SELECT FROM billing_budgets WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE"
 _HOLD = b"""
 WITH asked AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) AS r(
         n int, id text, tenant_id text, key text, digest text, amount_micro bigint, budget_id text,
         subject jsonb, expires_at timestamptz, created_at timestamptz)
-), wallets AS MATERIALIZED (
+), wallets AS (
     SELECT tenant_id, balance_micro - held_micro AS free FROM billing_wallets
-    WHERE tenant_id IN (SELECT tenant_id FROM asked) ORDER BY tenant_id FOR NO KEY UPDATE
-), budgets AS MATERIALIZED (
+    WHERE tenant_id IN (SELECT tenant_id FROM asked)
+), budgets AS (
     SELECT id, tenant_id, limit_micro - spent_micro - held_micro AS free FROM billing_budgets
-    WHERE id IN (SELECT budget_id FROM asked) AND (SELECT count(*) FROM wallets) >= 0
-    ORDER BY id FOR NO KEY UPDATE
+    WHERE id IN (SELECT budget_id FROM asked)
 ), summed AS (
     SELECT *, sum(amount_micro) OVER (PARTITION BY tenant_id ORDER BY n) AS of_wallet,
         sum(amount_micro) OVER (PARTITION BY budget_id ORDER BY n) AS of_budget
@@ -41,7 +44,7 @@ WITH asked AS MATERIALIZED (
 ), from_wallets AS (
     UPDATE billing_wallets w SET held_micro = w.held_micro + t.amount
     FROM (SELECT tenant_id, sum(amount_micro) AS amount FROM held GROUP BY tenant_id) t
-    WHERE w.tenant_id = t.tenant_id AND w.balance_micro - w.held_micro >= t.amount
+    WHERE w.tenant_id = t.tenant_id
 ), from_budgets AS (
     UPDATE billing_budgets b SET held_micro = b.held_micro + t.amount
     FROM (SELECT budget_id, sum(amount_micro) AS amount FROM held GROUP BY budget_id) t
@@ -58,7 +61,14 @@ def hold(connection: Swift, rows: Sequence[dict[str, Any]]) -> set[str]:
     that does not fit in the same wallet or budget.
     """
     numbered = [{"n": number, **row} for number, row in enumerate(rows)]
-    return {row["id"] for row in connection.execute(_HOLD, {"rows": orjson.dumps(numbered).decode()})}
+    asked = {"rows": orjson.dumps(numbered).decode()}
+    # The locks come first, by statements of their own: a statement that waits for a lock goes on with what it
+    # saw before, and its UPDATE is first tried on that.
+    with connection.pipeline(), connection.transaction():
+        connection.execute(_LOCK_WALLETS, {"ids": sorted({row["tenant_id"] for row in rows})})
+        if budgets := {row["budget_id"] for row in rows if row["budget_id"]}:
+            connection.execute(_LOCK_BUDGETS, {"ids": sorted(budgets)})
+        return {row["id"] for row in connection.execute(_HOLD, asked)}
 
 
 _SETTLE = b"""

@@ -4,6 +4,7 @@ No transaction is open while the model speaks. Every exit (end, error, cancel, t
 releases the hold; after a crash the sweep releases it.
 """
 
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -51,6 +52,22 @@ def require_question(messages: Sequence[Message]) -> None:
         raise BadInput("chat.no_question", field="messages")
 
 
+LONGEST_TOKEN = 64  # characters
+
+
+def require_length(characters: int, field: str) -> None:
+    """Raise BadInput for a text that no model here can read; tokens need not be counted to know it."""
+    most = settings().max_model_len
+    if characters > LONGEST_TOKEN * most:
+        raise BadInput("chat.too_long", field=field, tokens=characters // 4, most=most)
+
+
+def _tokens_beside(sampling: Sampling) -> int:
+    """Return the tokens of what is read beside the conversation: tools, and the shape of the answer."""
+    read = [sampling.more[name] for name in ("tools", "response_format") if name in sampling.more]
+    return tokens.of_text(json.dumps(read, ensure_ascii=False)) if read else 0
+
+
 def require_room(sampling: Sampling) -> None:
     """Raise BadInput for a limit of tokens that no model here has room for."""
     most = settings().max_model_len
@@ -96,12 +113,13 @@ async def admitted(offer: Offer, request: ChatRequest) -> AsyncIterator[Admitted
     started = time.monotonic()
     if not state.answers():
         raise NotReady("inference.warming_up", retry_after=10)
+    require_length(sum(len(m["content"]) for m in request.messages), "messages")
     speaker = Speaker.of(offer.expert)
     if speaker.knowledge_base_ids:
         prompt = await anyio.to_thread.run_sync(speak.prompt_for, speaker, request.messages, request.only)
     else:
         prompt = speak.prompt_for(speaker, request.messages, request.only)
-    input_tokens = tokens.of_messages(prompt.messages)
+    input_tokens = tokens.of_messages(prompt.messages) + _tokens_beside(request.sampling)
     room = settings().max_model_len - input_tokens
     if room < 1:
         raise BadInput("chat.too_long", field="messages", tokens=input_tokens, most=settings().max_model_len)

@@ -70,16 +70,16 @@ class Listings:
 
     def find(self, names: Collection[str]) -> dict[str, tuple[ExpertView, Price]]:
         """Return the experts with these names and their prices; those that are none are left out."""
-        oldest = time.monotonic() - LISTED_SECONDS
-        if any(name not in self._known or self._known[name][0] < oldest for name in names):
-            self._read(names)
-        return {name: self._known[name][1:] for name in names if name in self._known}
+        oldest, known = time.monotonic() - LISTED_SECONDS, self._known
+        if any(name not in known or known[name][0] < oldest for name in names):
+            known = self._read(names)
+        return {name: known[name][1:] for name in names if name in known}
 
     def forget(self) -> None:
         """Know nothing, after a change made by this process."""
-        self._known.clear()
+        self._known = {}
 
-    def _read(self, names: Collection[str]) -> None:
+    def _read(self, names: Collection[str]) -> dict[str, tuple[float, ExpertView, Price]]:
         at = time.monotonic()
         with unit_of_work() as uow:
             experts = market.by_names(uow, names)
@@ -93,8 +93,9 @@ class Listings:
                         output_micro=expert.output_price_micro,
                         by_id=expert.owner_id,
                     )
-        self._known = {name: one for name, one in self._known.items() if name not in names}
-        self._known |= {name: (at, expert, known[name]) for name, expert in experts.items()}
+        read = {name: (at, expert, known[name]) for name, expert in experts.items()}
+        self._known = {name: one for name, one in self._known.items() if name not in names} | read
+        return read
 
 
 listings = Listings()
@@ -161,8 +162,7 @@ def _say_what_there_is(model: str) -> NoReturn:
 
 def _hold(asked: Sequence[HoldRequest]) -> list[HoldView | EngineError]:
     held: list[HoldView | None] = [None] * len(asked)
-    with _or_the_careful_way(), swift(durable=False) as connection:
-        # A hold that a crash of the database forgets has no call that could still be settled either.
+    with _or_the_careful_way(), swift() as connection:
         held = holds.hold_ordinary(connection, asked)
     others = [one for one, hold in zip(asked, held, strict=True) if hold is None]
     if not others:
@@ -184,15 +184,24 @@ def _or_the_careful_way() -> Iterator[None]:
         log.warning("the swift way failed", reason=str(error)[:300])
 
 
-def _settle(tickets: Sequence[Ticket]) -> list[Receipt | EngineError]:
+def _settle(tickets: Sequence[Ticket]) -> list[Receipt | Exception]:
     """End calls: those that delivered are charged, the others get their holds back."""
-    ended: dict[str, Receipt | EngineError] = {}
+    ended: dict[str, Receipt | Exception] = {}
     paid = [one for one in tickets if one.paid_for]
     if paid:
         with _or_the_careful_way():
             ended |= _settle_ordinary(paid)
     if rest := [one for one in tickets if one.hold_id not in ended]:
-        ended |= _settle_carefully(rest)
+        try:
+            ended |= _settle_carefully(rest)
+        except Exception:
+            # Those that are settled stay so; of the rest nobody fails for another's fault.
+            log.warning("a round of settlements failed", calls=len(rest), exc_info=True)
+            for one in rest:
+                try:
+                    ended |= _settle_carefully([one])
+                except Exception as error:
+                    ended[one.hold_id] = error
     return [ended[one.hold_id] for one in tickets]
 
 
@@ -213,7 +222,9 @@ def _settle_carefully(tickets: Sequence[Ticket]) -> dict[str, Receipt | EngineEr
         )
         if unpaid:
             ended |= zip(unpaid, holds.release_many(uow, unpaid), strict=True)
-        done = ((one, ended[one.hold_id]) for one in tickets)
+        # A round that is done again after its connection broke must not be recorded again.
+        known = {event.call_id for event in analytics.of_calls(uow, [one.hold_id for one in tickets])}
+        done = ((one, ended[one.hold_id]) for one in tickets if one.hold_id not in known)
         analytics.record(uow, [_event(one, end) for one, end in done if isinstance(end, Receipt)])
     return ended
 

@@ -65,6 +65,7 @@ class Ticket:
     last_word: float | None = None
     streamed: bool = False
     delivered: list[str] = field(default_factory=list)
+    running: dict[int, int] = field(default_factory=dict)
     usage: Usage | None = None
     finish_reason: str | None = None
     receipt: Receipt | None = None
@@ -72,7 +73,13 @@ class Ticket:
 
     def take(self, said: Delta | Completion) -> None:
         """Note what the model said and what its server counted."""
-        self.usage = said.usage or self.usage
+        if isinstance(said, Delta) and said.usage and said.choices:
+            # A running count is that of the choice it comes with.
+            self.running[said.choices[0].get("index", 0)] = said.usage.completion_tokens
+            made = sum(self.running.values())
+            self.usage = Usage(prompt_tokens=said.usage.prompt_tokens, completion_tokens=made)
+        else:
+            self.usage = said.usage or self.usage
         self.finish_reason = said.finish_reason or self.finish_reason
         if said.text:
             self.last_word = time.monotonic()

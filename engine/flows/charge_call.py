@@ -97,8 +97,21 @@ async def _settled(ticket: Ticket) -> AsyncIterator[None]:
     finally:
         wait = watch_calls.Step(ticket.offer, metrics.settle_seconds)
         with anyio.CancelScope(shield=True), wait:
-            ticket.receipt = receipt = await call_rounds.settled.ask(ticket)
-        watch_calls.ended(ticket, receipt)
+            await _settle_surely(ticket)
+
+
+async def _settle_surely(ticket: Ticket) -> None:
+    """Settle, and go on with it when the caller is cancelled meanwhile: what is charged is also told."""
+    settling = asyncio.ensure_future(call_rounds.settled.ask(ticket))
+    try:
+        receipt = await asyncio.shield(settling)
+    except asyncio.CancelledError:
+        receipt = await settling
+        raise
+    finally:
+        if settling.done() and not settling.cancelled() and settling.exception() is None:
+            ticket.receipt = receipt
+            watch_calls.ended(ticket, receipt)
 
 
 async def _hold_for(ticket: Ticket, amount_micro: int) -> None:

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from engine.flows import charge_call
-from engine.flows.answer_request import AnswerPart, WholeAnswer, require_room
+from engine.flows.answer_request import AnswerPart, WholeAnswer, require_length, require_room
 from engine.flows.call_ticket import Offer, Ticket
 from engine.flows.speak import Sampling
 from engine.inference import pool, state, tokens
@@ -35,6 +35,7 @@ async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[T
         raise BadInput("chat.only_in_turns", field="model", name=offer.expert.name)
     if not state.answers():
         raise NotReady("inference.warming_up", retry_after=10)
+    require_length(len(request.prompt), "prompt")
     input_tokens = tokens.of_text(request.prompt) + 1
     most = settings().max_model_len
     if input_tokens >= most:

@@ -98,6 +98,7 @@ def unit_of_work() -> Iterator[Session]:
 
 
 Swift = psycopg.Connection[DictRow]
+POOL_SECONDS = 1.0  # who gets no bare connection in this time goes the careful way
 _swift_pools: dict[bool, ConnectionPool[Swift]] = {}
 _swift_lock = Lock()
 
@@ -118,6 +119,7 @@ def _new_swift_pool(durable: bool) -> ConnectionPool[Swift]:
         min_size=1,
         max_size=int(os.environ.get("MBE_DATABASE_POOL", "10")),
         open=True,
+        timeout=POOL_SECONDS,
     )
 
 

@@ -6,7 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from engine.kit.errors import EngineError
+import psycopg
+from sqlalchemy.exc import OperationalError
+
+from engine.kit.errors import EngineError, NotReady
+from engine.kit.logs import logger
+
+log = logger(__name__)
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
@@ -27,9 +33,9 @@ class Gathering(Generic[Asked, Answered]):
     """Calls `work` in a thread with all that was asked since the last round, at most `most` at a time.
 
     `work` returns as many answers in the same order; an exception among them is raised to the one who asked.
-    What `work` itself raises is raised to each of the round, unless there are several: then they are asked
-    again one by one, so that nobody fails for another's request. One who is alone waits for nobody. There is
-    one round at a time for each event loop. `seen` is told how many each round serves.
+    What `work` itself raises is raised to the one who asked; several are asked again one by one, so that
+    nobody fails for another's request. Where the database is away all get NotReady. One who is alone waits
+    for nobody. There is one round at a time for each event loop.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Gathering(Generic[Asked, Answered]):
 
     async def _go_round(self, waiting: list[tuple[Asked, asyncio.Future[Answered]]]) -> None:
         loop = asyncio.get_running_loop()
+        turn: list[tuple[Asked, asyncio.Future[Answered]]] = []
         try:
             while waiting:
                 turn, waiting[: self._most] = waiting[: self._most], []
@@ -72,12 +79,19 @@ class Gathering(Generic[Asked, Answered]):
                         future.set_result(answer)
         finally:
             del self._rounds[loop]
-            for _, future in waiting:
-                future.cancel()
+            for _, future in [*turn, *waiting]:
+                if not future.done():
+                    future.set_exception(RuntimeError("the round that should have answered has ended"))
+            waiting.clear()
 
     def _done(self, asked: Sequence[Asked]) -> Sequence[Answered | Exception]:
         try:
             return self._work(asked)
+        except (OperationalError, psycopg.OperationalError) as error:
+            # The database is away, for each of them: asking one by one would only take longer.
+            log.warning("the database did not answer", reason=str(error)[:300])
+            away = NotReady("kit.database_away", retry_after=2)
+            return [away for _ in asked]
         except Exception as error:
             if len(asked) == 1:
                 return [error]

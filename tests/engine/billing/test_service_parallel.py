@@ -1,14 +1,19 @@
 """Many at once: no overdraft, one effect per key, one end per hold."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import TypeVar
 
-from engine.billing import service
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from engine.billing import holds, service
+from engine.billing.schemas import HoldRequest
 from engine.kit.clock import now
-from engine.kit.database import unit_of_work
+from engine.kit.database import swift, unit_of_work
 from engine.kit.errors import InsufficientCredit
 
 THREADS = 16
@@ -117,3 +122,65 @@ def test_a_hold_ends_once_when_settled_released_and_swept_together(db: str) -> N
         assert service.held(uow, "ten_a") == 0
         assert service.balance(uow, "ten_a") == 100 - receipt.charged_micro
         assert service.ledger_sum(uow) == 0
+
+
+def meanwhile(change: Callable[[Session], object]) -> str:
+    """Hold 100 by the ordinary way while another transaction has changed the wallet and will commit."""
+    request = HoldRequest(
+        tenant_id="ten_a", amount_micro=100, key="late", subject={}, expires_at=now() + timedelta(minutes=1)
+    )
+
+    def ordinary() -> str:
+        with swift() as connection:
+            [held] = holds.hold_ordinary(connection, [request])
+        return held.id if held else ""
+
+    with ThreadPoolExecutor(1) as pool:
+        with unit_of_work() as uow:
+            change(uow)
+            waiting = pool.submit(ordinary)
+            while not waits_for_a_lock():
+                time.sleep(0.01)
+        return waiting.result(timeout=30)
+
+
+def waits_for_a_lock() -> bool:
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with unit_of_work() as uow:
+        return bool(uow.scalar(query))
+
+
+def test_a_hold_that_waited_for_a_top_up_is_counted_in_its_wallet(db: str) -> None:
+    top_up(50)
+    held_id = meanwhile(
+        lambda uow: service.top_up(uow, tenant_id="ten_a", amount_micro=1000, key="second", by="per_a")
+    )
+    with unit_of_work() as uow:
+        assert held_id and (service.balance(uow, "ten_a"), service.held(uow, "ten_a")) == (950, 100)
+
+
+def test_a_hold_that_waited_for_a_release_is_counted_in_its_wallet(db: str) -> None:
+    top_up(1000)
+    first = hold(500, "first")
+    hold(500, "second")
+    held_id = meanwhile(lambda uow: service.release(uow, first, "cancelled"))
+    with unit_of_work() as uow:
+        assert held_id and (service.balance(uow, "ten_a"), service.held(uow, "ten_a")) == (400, 600)
+
+
+def test_a_hold_that_waited_for_a_spender_is_refused_by_what_is_left(db: str) -> None:
+    top_up(150)
+    assert meanwhile(lambda uow: _hold_in(uow, 100, "quick")) == ""
+    with unit_of_work() as uow:
+        assert (service.balance(uow, "ten_a"), service.held(uow, "ten_a")) == (50, 100)
+
+
+def _hold_in(uow: Session, amount: int, key: str) -> None:
+    service.hold(
+        uow,
+        tenant_id="ten_a",
+        amount_micro=amount,
+        key=key,
+        subject={},
+        expires_at=now() + timedelta(minutes=1),
+    )

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
+import psycopg
 import pytest
 from sqlalchemy.orm import Session
 
@@ -13,13 +14,15 @@ from engine.accounts.schemas import Person
 from engine.analytics.models import UsageEventRow
 from engine.billing import holds
 from engine.billing import service as billing
-from engine.billing.schemas import HoldRequest, HoldView
-from engine.flows import speak
+from engine.billing.schemas import HoldRequest, HoldView, Receipt
+from engine.flows import call_rounds, speak
 from engine.flows.answer_request import AnswerPart, ChatRequest, answer
+from engine.flows.call_ticket import Ticket
 from engine.inference import pool, tokens
 from engine.inference.schemas import Delta, Usage
+from engine.kit.clock import now
 from engine.kit.database import unit_of_work
-from engine.kit.errors import InsufficientCredit, NotFound, UpstreamFailed
+from engine.kit.errors import BadInput, InsufficientCredit, NotFound, UpstreamFailed
 from engine.kit.money import CREDIT
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
@@ -177,3 +180,62 @@ def test_an_empty_wallet_is_refused_before_the_model_speaks(
     says(monkeypatch, AssertionError("the model was asked"))
     with pytest.raises(InsufficientCredit):
         asyncio.run(collected(consumer))
+
+
+def test_running_counts_of_several_choices_are_added_up(
+    rich: Person, published: ExpertView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def piece(index: int, made: int) -> Delta:
+        usage = Usage(prompt_tokens=7, completion_tokens=made)
+        return Delta(text="w ", usage=usage, choices=({"index": index, "delta": {"content": "w "}},))
+
+    says(monkeypatch, piece(0, 1), piece(1, 1), piece(0, 2), piece(1, 2), UpstreamFailed("arena.side_failed"))
+    with pytest.raises(UpstreamFailed):
+        asyncio.run(collected(rich))
+    with unit_of_work() as uow:
+        (receipt,) = billing.receipts(uow, rich.tenant_id)
+    assert (receipt.usage["input_tokens"], receipt.usage["output_tokens"]) == (7, 4)
+
+
+def test_a_round_that_is_done_again_records_no_call_twice(
+    rich: Person, published: ExpertView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(monkeypatch, Delta(text="45 days.", finish_reason="stop"))
+    ordinary = call_rounds._settle_ordinary
+
+    def broken(tickets: Sequence[Ticket]) -> dict[str, Receipt]:
+        ordinary(tickets)
+        raise psycopg.OperationalError("the connection broke behind the commit")
+
+    monkeypatch.setattr(call_rounds, "_settle_ordinary", broken)
+    with unit_of_work() as uow:  # so that all accounts are there and the ordinary way is taken
+        billing.settle(
+            uow,
+            hold_id=billing.hold(
+                uow, tenant_id=rich.tenant_id, amount_micro=9, key="x", subject={}, expires_at=now()
+            ).id,
+            amount_micro=9,
+            developer_tenant_id=published.tenant_id,
+            usage={},
+        )
+    parts = asyncio.run(collected(rich))
+    assert parts[-1].receipt is not None and parts[-1].receipt.state == "settled"
+    assert outcomes() == ["stop"]
+
+
+def test_a_text_beyond_everything_is_refused_before_its_tokens_are_counted(
+    rich: Person, published: ExpertView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> int:
+        raise AssertionError("tokens were counted")
+
+    monkeypatch.setattr(tokens, "of_messages", never)
+    endless = ChatRequest(model="help-desk", messages=(Message(role="user", content="x" * 10**6),))
+
+    async def ask() -> None:
+        async for _ in answer(rich, endless):
+            pass
+
+    with pytest.raises(BadInput) as caught:
+        asyncio.run(ask())
+    assert caught.value.key == "chat.too_long" and money(rich) == (10 * CREDIT, 0, 0)
