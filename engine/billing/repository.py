@@ -233,14 +233,6 @@ def end_holds(uow: Session, states: Mapping[str, str]) -> None:
         uow.execute(_END_HOLDS, {"ids": list(states), "states": list(states.values())})
 
 
-def extend_holds(uow: Session, ids: Collection[str], until: datetime) -> None:
-    """Let open holds expire later."""
-    uow.execute(
-        text("UPDATE billing_holds SET expires_at = :until WHERE state = 'open' AND id = ANY(:ids)"),
-        {"until": until, "ids": list(ids)},
-    )
-
-
 def add_receipts(uow: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Write receipts."""
     insert_rows(uow, ReceiptRow, rows)

@@ -1,8 +1,8 @@
 """A paid call from its admission to its settlement.
 
-Who calls, what is called and its price are read, credits are held and calls are settled for all that come
-in together: while one transaction runs, the next gathers. So a hundred calls at once cost little more than
-one, and none sees a price or a key that was changed before it began.
+Who calls and what at which price is looked up, credits are held and calls are settled in rounds, for all that
+come in together (`call_rounds.py`). A key that was changed is known as changed at once, an expert or a price
+after a second.
 """
 
 import asyncio
