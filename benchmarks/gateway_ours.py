@@ -70,7 +70,7 @@ def expert() -> None:
         )
 
 
-def buyer(name: str, credits: int = 1_000_000) -> tuple[str, str]:
+def buyer(name: str, credits: int = 100_000) -> tuple[str, str]:
     """Return an API key of a new person, and their tenant, whose wallet holds so many credits."""
     from engine.accounts import keys
     from engine.accounts.schemas import KeyTerms
