@@ -1,5 +1,6 @@
 """`python -m apps.gateway`: serve the API."""
 
+import gc
 import sys
 
 import uvicorn
@@ -13,8 +14,13 @@ if __name__ == "__main__":
     supervised()
     sys.setswitchinterval(0.0005)
     logs.configure("gateway")
+    app = create_app()
+    # What is there now stays: to look through it again and again took more time than answering.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     uvicorn.run(
-        create_app(),
+        app,
         host=settings().host,
         port=settings().gateway_port,
         log_config=None,

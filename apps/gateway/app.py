@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from apps.asgi import BodyLimit, Crowd, Trace
 from apps.gateway import docs, errors
+from apps.gateway.direct import Direct
 from apps.gateway.routes import (
     accounts,
     arena,
@@ -75,6 +76,8 @@ def create_app() -> FastAPI:
         """Say whether the gateway answers and how far the model server is."""
         return {"status": "ok", "model_server": state.status().state}
 
+    # The last is asked first.
+    app.add_middleware(Direct, endpoints=openai.PAID)
     app.add_middleware(BodyLimit, limit=settings().upload_limit, lesser={"/v1/": LONGEST_REQUEST})
     app.add_middleware(Crowd, most=settings().gateway_parallel, always=("/health", "/metrics"))
     app.add_middleware(Trace)

@@ -23,10 +23,10 @@ WITH asked AS MATERIALIZED (
         subject jsonb, expires_at timestamptz, created_at timestamptz)
 ), wallets AS (
     SELECT tenant_id, balance_micro - held_micro AS free FROM billing_wallets
-    WHERE tenant_id IN (SELECT tenant_id FROM asked)
+    WHERE tenant_id = ANY(%(tenants)s)
 ), budgets AS (
     SELECT id, tenant_id, limit_micro - spent_micro - held_micro AS free FROM billing_budgets
-    WHERE id IN (SELECT budget_id FROM asked)
+    WHERE id = ANY(%(budgets)s)
 ), summed AS (
     SELECT *, sum(amount_micro) OVER (PARTITION BY tenant_id ORDER BY n) AS of_wallet,
         sum(amount_micro) OVER (PARTITION BY budget_id ORDER BY n) AS of_budget
@@ -61,13 +61,15 @@ def hold(connection: Swift, rows: Sequence[dict[str, Any]]) -> set[str]:
     that does not fit in the same wallet or budget.
     """
     numbered = [{"n": number, **row} for number, row in enumerate(rows)]
-    asked = {"rows": orjson.dumps(numbered).decode()}
+    tenants = sorted({row["tenant_id"] for row in rows})
+    budgets = sorted({row["budget_id"] for row in rows if row["budget_id"]})
+    asked = {"rows": orjson.dumps(numbered).decode(), "tenants": tenants, "budgets": budgets}
     # The locks come first, by statements of their own: a statement that waits for a lock goes on with what it
     # saw before, and its UPDATE is first tried on that.
     with connection.pipeline(), connection.transaction():
-        connection.execute(_LOCK_WALLETS, {"ids": sorted({row["tenant_id"] for row in rows})})
-        if budgets := {row["budget_id"] for row in rows if row["budget_id"]}:
-            connection.execute(_LOCK_BUDGETS, {"ids": sorted(budgets)})
+        connection.execute(_LOCK_WALLETS, {"ids": tenants})
+        if budgets:
+            connection.execute(_LOCK_BUDGETS, {"ids": budgets})
         return {row["id"] for row in connection.execute(_HOLD, asked)}
 
 
@@ -77,10 +79,11 @@ WITH asked AS MATERIALIZED (
         hold_id text, amount_micro bigint, developer_tenant_id text, usage jsonb, digest text, mark text,
         at timestamptz)
 ), holds AS MATERIALIZED (
-    SELECT id, tenant_id, amount_micro AS held_micro, budget_id, subject FROM billing_holds
-    WHERE id IN (SELECT hold_id FROM asked) AND state = 'open' ORDER BY id FOR NO KEY UPDATE
+    SELECT id, tenant_id, amount_micro AS held_micro, budget_id, subject, state FROM billing_holds
+    WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
 ), wallets AS MATERIALIZED (
-    SELECT tenant_id FROM billing_wallets WHERE tenant_id IN (SELECT tenant_id FROM holds)
+    SELECT tenant_id FROM billing_wallets
+    WHERE tenant_id = ANY(ARRAY(SELECT tenant_id FROM holds WHERE state = 'open'))
     ORDER BY tenant_id FOR NO KEY UPDATE
 ), ending AS MATERIALIZED (
     SELECT a.*, h.tenant_id, h.held_micro, h.budget_id, h.subject,
@@ -91,7 +94,7 @@ WITH asked AS MATERIALIZED (
     JOIN billing_accounts developer
         ON developer.tenant_id = a.developer_tenant_id AND developer.kind = 'earnings'
     JOIN billing_accounts platform ON platform.tenant_id = 'platform' AND platform.kind = 'revenue'
-    WHERE a.amount_micro BETWEEN 1 AND h.held_micro
+    WHERE h.state = 'open' AND a.amount_micro BETWEEN 1 AND h.held_micro
 ), movements AS (
     INSERT INTO billing_transactions (id, tenant_id, key, digest, kind, at, meta)
     SELECT 'txn' || mark, tenant_id, 'settle:' || hold_id, digest, 'settle', at,
@@ -141,5 +144,6 @@ def settle(connection: Swift, rows: Sequence[dict[str, Any]]) -> dict[str, DictR
     out is what was ended before or costs nothing or more than its hold, and what would need an account that
     was never used.
     """
-    found = connection.execute(_SETTLE, {"rows": orjson.dumps(rows).decode()}).fetchall()
+    asked = {"rows": orjson.dumps(rows).decode(), "ids": [row["hold_id"] for row in rows]}
+    found = connection.execute(_SETTLE, asked).fetchall()
     return {row["hold_id"]: row for row in found}

@@ -102,7 +102,7 @@ async def _settled(ticket: Ticket) -> AsyncIterator[None]:
 
 async def _settle_surely(ticket: Ticket) -> None:
     """Settle, and go on with it when the caller is cancelled meanwhile: what is charged is also told."""
-    settling = asyncio.ensure_future(call_rounds.settled.ask(ticket))
+    settling = call_rounds.settled.ask(ticket)
     try:
         receipt = await asyncio.shield(settling)
     except asyncio.CancelledError:
@@ -131,7 +131,7 @@ async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
         expires_at=now() + timedelta(seconds=settings().hold_timeout),
         budget_id=caller.key.budget_id if caller.key else None,
     )
-    placing = asyncio.ensure_future(call_rounds.held.ask(request))
+    placing = call_rounds.held.ask(request)
     try:
         ticket.hold_id = (await asyncio.shield(placing)).id
     except asyncio.CancelledError:
@@ -142,7 +142,7 @@ async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
 def _give_back(ticket: Ticket, placed: "asyncio.Future[HoldView]") -> None:
     if not placed.cancelled() and placed.exception() is None:
         ticket.hold_id = placed.result().id
-        leaving = asyncio.ensure_future(call_rounds.settled.ask(ticket))
+        leaving = call_rounds.settled.ask(ticket)
         _leaving.add(leaving)
         leaving.add_done_callback(_leaving.discard)
 

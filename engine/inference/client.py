@@ -3,8 +3,9 @@
 import asyncio
 import atexit
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -89,7 +90,7 @@ class ModelClient:
         async with self._open(path, {**body, "stream": True, "stream_options": wanted}) as r:
             source = events(r.content.iter_any())
             while True:
-                with _translated(started=True):
+                with _Translated(started=True):
                     async with asyncio.timeout(deadline - time.monotonic()):
                         data = await anext(source, None)
                 if data is None:
@@ -178,9 +179,13 @@ class ModelClient:
         return [str(entry["id"]) for entry in answer.get("data", [])]
 
     async def _json(self, path: str, body: dict[str, Any] | None, *, seconds: float) -> dict[str, Any]:
-        with _translated(started=True):
-            async with asyncio.timeout(seconds), self._open(path, body) as response:
+        with _Translated(started=True):
+            response = await self._send(path, body, seconds=seconds)
+            # Read to its end, a connection is used again; left before, it is closed.
+            async with response:
                 raw = await response.read()
+        if response.status >= 400:
+            raise _error(response.status, response.headers, raw)
         try:
             answer = orjson.loads(raw)
         except ValueError:
@@ -191,16 +196,10 @@ class ModelClient:
     async def _open(
         self, path: str, body: dict[str, Any] | None
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        with _translated(started=False):
-            response = await self._session().request(
-                "GET" if body is None else "POST",
-                self._url + path,
-                data=None if body is None else orjson.dumps(body),
-                headers=self._headers,
-            )
+        response = await self._send(path, body)
         try:
             if response.status >= 400:
-                with _translated(started=True):
+                with _Translated(started=True):
                     await response.read()
                 raise _error(response.status, response.headers, await response.read())
             yield response
@@ -211,6 +210,19 @@ class ModelClient:
             else:
                 response.close()
 
+    async def _send(
+        self, path: str, body: dict[str, Any] | None, *, seconds: float | None = None
+    ) -> aiohttp.ClientResponse:
+        """Return the beginning of an answer, which has to be there whole after `seconds`."""
+        with _Translated(started=False):
+            return await self._session().request(
+                "GET" if body is None else "POST",
+                self._url + path,
+                data=None if body is None else orjson.dumps(body),
+                headers=self._headers,
+                timeout=_patience(seconds, settings().request_timeout),
+            )
+
     def _session(self) -> aiohttp.ClientSession:
         """One connection pool per event loop: a pool cannot be shared between loops."""
         loop = asyncio.get_running_loop()
@@ -218,9 +230,7 @@ class ModelClient:
             self._closing = loop.create_task(self._close())
             self._sessions[loop] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=CONNECT_SECONDS, sock_read=settings().request_timeout
-                ),
+                cookie_jar=aiohttp.DummyCookieJar(),  # callers share nothing
                 trust_env=urlsplit(self._url).hostname not in LOOPBACK,
                 auto_decompress=True,
             )
@@ -232,23 +242,41 @@ class ModelClient:
             await self._sessions.pop(loop).close()
 
 
+@lru_cache(maxsize=64)
+def _patience(total: float | None, between: float) -> aiohttp.ClientTimeout:
+    """How long the whole answer may take, and the next piece of it."""
+    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=between)
+
+
 class _Refused(UpstreamFailed):
     """An error of the server that is not the request's fault."""
 
 
-@contextmanager
-def _translated(*, started: bool) -> Iterator[None]:
-    """Turn transport errors into ours; `started` tells whether the server had begun to answer."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise NotReady("inference.warming_up", retry_after=5) from error
-    except TimeoutError as error:
-        raise UpstreamFailed("inference.too_slow") from error
-    except (aiohttp.ClientError, ConnectionError) as error:
-        if started:
-            raise UpstreamFailed("inference.broke_off") from error
-        raise NotReady("inference.warming_up", retry_after=5) from error
+class _Translated:
+    """Turns transport errors into ours; `started` tells whether the server had begun to answer.
+
+    A class, because a generator takes several times as long, and every call passes here.
+    """
+
+    __slots__ = ("_started",)
+
+    def __init__(self, *, started: bool) -> None:
+        self._started = started
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            raise NotReady("inference.warming_up", retry_after=5) from error
+        if isinstance(error, TimeoutError):
+            raise UpstreamFailed("inference.too_slow") from error
+        if isinstance(error, aiohttp.ClientError | ConnectionError):
+            if self._started:
+                raise UpstreamFailed("inference.broke_off") from error
+            raise NotReady("inference.warming_up", retry_after=5) from error
 
 
 def _error(code: int, headers: Mapping[str, str], raw: bytes) -> EngineError:

@@ -98,6 +98,17 @@ def unit_of_work() -> Iterator[Session]:
 
 
 Swift = psycopg.Connection[DictRow]
+SURE_PLANS = " ".join(
+    f"-c {name}"
+    for name in (
+        "plan_cache_mode=force_generic_plan",
+        "enable_seqscan=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+        "jit=off",
+    )
+)
+"""Bare connections find rows by their keys; planned once, no statistics can lead them astray."""
 POOL_SECONDS = 1.0  # who gets no bare connection in this time goes the careful way
 _swift_pools: dict[bool, ConnectionPool[Swift]] = {}
 _swift_lock = Lock()
@@ -111,10 +122,10 @@ def _swift_pool(durable: bool) -> ConnectionPool[Swift]:
 
 
 def _new_swift_pool(durable: bool) -> ConnectionPool[Swift]:
-    waits = {} if durable else {"options": "-c synchronous_commit=off"}
+    options = SURE_PLANS if durable else f"{SURE_PLANS} -c synchronous_commit=off"
     return ConnectionPool(
         plain_url(),
-        kwargs={"autocommit": True, "row_factory": dict_row, **waits},
+        kwargs={"autocommit": True, "row_factory": dict_row, "options": options},
         connection_class=Swift,
         min_size=1,
         max_size=int(os.environ.get("MBE_DATABASE_POOL", "10")),

@@ -51,15 +51,17 @@ class Gathering(Generic[Asked, Answered]):
         ] = WeakKeyDictionary()
         self._rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
-    async def ask(self, asked: Asked) -> Answered:
-        """Return the answer. One who is cancelled gets none, but what was asked may be done all the same."""
+    def ask(self, asked: Asked) -> asyncio.Future[Answered]:
+        """Return the answer to come. One who cancels it gets none, but what was asked may be done all the
+        same.
+        """
         loop = asyncio.get_running_loop()
         waiting = self._waiting.setdefault(loop, [])
         answer: asyncio.Future[Answered] = loop.create_future()
         waiting.append((asked, answer))
         if loop not in self._rounds:
             self._rounds[loop] = loop.create_task(self._go_round(waiting))
-        return await answer
+        return answer
 
     async def _go_round(self, waiting: list[tuple[Asked, asyncio.Future[Answered]]]) -> None:
         loop = asyncio.get_running_loop()

@@ -16,17 +16,26 @@ def _json(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
+def _line(event: Any, **_: Any) -> bytes:
+    return orjson.dumps(event, default=str)
+
+
 def configure(process: str) -> None:
-    """Set up logging for this process; `process` is its name in the Procfile."""
+    """Set up logging for this process; `process` is its name in the Procfile.
+
+    Our own lines go straight to standard error, a third of the way that the standard library's take.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
         structlog.processors.format_exc_info,
     ]
+    level = logging.getLevelNamesMapping()[settings().log_level]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_line)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -40,7 +49,7 @@ def configure(process: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings().log_level)
+    root.setLevel(level)
     # Those that speak HTTP would also write addresses down that somebody may upload to.
     speakers = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3")
     for noisy in (*speakers, "procrastinate", "alembic", "uvicorn.access"):
@@ -66,4 +75,4 @@ def current_trace() -> str | None:
 
 def logger(name: str) -> Any:
     """Return a logger: `logger(__name__).info("adapter loaded", adapter=name)`."""
-    return structlog.stdlib.get_logger(name)
+    return structlog.get_logger(name)

@@ -91,6 +91,13 @@ async def completions(request: Request) -> Response:
     return await answering(offer)
 
 
+PAID = {"/v1/chat/completions": chat_completions, "/v1/completions": completions}
+"""By path; see `Direct`."""
+
+
+LOOK_AFTER = 0.05  # seconds
+
+
 async def _unless_left(request: Request, answering: Coroutine[Any, Any, WholeAnswer]) -> WholeAnswer | None:
     """Return the answer, or stop the model when the caller goes away meanwhile."""
     mine, left = asyncio.current_task(), False
@@ -103,7 +110,10 @@ async def _unless_left(request: Request, answering: Coroutine[Any, Any, WholeAns
         left = True
         mine.cancel()
 
-    watching = asyncio.ensure_future(watch())
+    # Most answers are there before anybody could leave.
+    watching: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+    later = loop.call_later(LOOK_AFTER, lambda: watching.append(loop.create_task(watch())))
     try:
         return await answering
     except asyncio.CancelledError:
@@ -112,7 +122,9 @@ async def _unless_left(request: Request, answering: Coroutine[Any, Any, WholeAns
         mine.uncancel()
         return None
     finally:
-        watching.cancel()
+        later.cancel()
+        for task in watching:
+            task.cancel()
 
 
 def _head(kind: str, model: str) -> dict[str, object]:
