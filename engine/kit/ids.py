@@ -1,41 +1,47 @@
 """Random ids that sort by time and say what they name: `kb_01j9...`."""
 
+import base64
 import os
 import time
-from threading import Lock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]
+_HEX = b"0123456789ABCDEFGHIJKLMNOPQRSTUV"  # what base64 writes the same values with
+_OURS = bytes.maketrans(_HEX, _ALPHABET.encode())
 _BYTES = 10
+_DIGITS = 16
 _AT_ONCE = 200
 
-_lock = Lock()
-_randomness: list[bytes] = []
+_random: list[str] = []
+_moment: tuple[int, str] = (0, "")
 
 
-def _random() -> int:
+def _random_digits() -> str:
     """Return 80 random bits. They are asked of the system for many ids at once: every call makes a dozen."""
-    with _lock:
-        if not _randomness:
-            fresh = os.urandom(_BYTES * _AT_ONCE)
-            _randomness.extend(fresh[n : n + _BYTES] for n in range(0, len(fresh), _BYTES))
-        return int.from_bytes(_randomness.pop())
+    try:
+        return _random.pop()
+    except IndexError:
+        encoded = base64.b32hexencode(os.urandom(_BYTES * _AT_ONCE)).translate(_OURS).decode()
+        fresh = [encoded[at : at + _DIGITS] for at in range(0, len(encoded), _DIGITS)]
+        mine = fresh.pop()
+        _random.extend(fresh)
+        return mine
 
 
-def _forget() -> None:
-    """A forked process must not make the ids that its parent will make."""
-    global _lock
-    _lock = Lock()
-    _randomness.clear()
+# A forked process must not make the ids that its parent will make.
+os.register_at_fork(after_in_child=_random.clear)
 
 
-os.register_at_fork(after_in_child=_forget)
-
-
-def _base32(number: int, pairs: int) -> str:
-    return "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * (pairs - 1), -1, -10)])
+def _time_digits() -> str:
+    """Return the time in milliseconds; many ids of a call are made in the same one."""
+    global _moment
+    at = time.time_ns() // 1_000_000
+    known, digits = _moment
+    if known != at:
+        digits = "".join([_ALPHABET[at >> shift & 31] for shift in range(40, -1, -5)])
+        _moment = at, digits
+    return digits
 
 
 def new_id(prefix: str) -> str:
     """Return a new id: prefix, 9 digits of milliseconds, 16 random digits (80 bits)."""
-    return f"{prefix}_{_base32(time.time_ns() // 1_000_000, 5)[1:]}{_base32(_random(), 8)}"
+    return f"{prefix}_{_time_digits()}{_random_digits()}"
