@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
-from engine.flows import plan_limits, preview_training, train_expert
+from engine.flows import plan_limits, preview_training, price_training, train_expert
 from engine.flows.estimate_training import estimate, require_fit
+from engine.flows.ground_rows import write_rows
+from engine.flows.price_training import Price
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
@@ -37,6 +39,7 @@ class Outlook:
     recipe: LoraRecipe
     estimate: Estimate
     tokens: int
+    price: Price
 
 
 def start(
@@ -61,11 +64,14 @@ def start(
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
+        train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
     recipe = train_expert.chosen(dataset, method, preset, changes)
     wanted = around(recipe).changed(space or {})
     needs = require_fit(wanted.largest(recipe))
+    price = price_training.of_training(dataset, knowledge_base_ids, recipe, passes=_passes(wanted))
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id, device=needs.device)
+        price_training.require(uow, person.tenant_id, price, device=needs.device)
         search = searches.create(
             uow,
             person_id=person.id,
@@ -88,6 +94,7 @@ def start(
             dataset=dataset,
             preset=preset,
             memory=needs.memory if needs.device else 0,
+            price=price,
         )
         return searches.attach_job(uow, search.id, person.tenant_id, job.id), job
 
@@ -122,19 +129,26 @@ def outlook(
         changes=changes,
     )
     wanted = around(given.recipe).changed(space or {})
-    epochs = wanted.trials * sum(wanted.epochs) / 2
-    tokens = round(given.tokens / given.recipe.epochs * epochs)
+    tokens = round(given.tokens / given.recipe.epochs * _passes(wanted))
+    needs = estimate(wanted.largest(given.recipe), tokens)
+    price = price_training.about(needs)
     return Outlook(
         space=wanted,
         recipe=given.recipe,
-        estimate=estimate(wanted.largest(given.recipe), tokens),
+        estimate=needs,
         tokens=tokens,
+        price=price_training.quote(person.tenant_id, price, device=needs.device),
     )
+
+
+def _passes(space: SearchSpace) -> float:
+    """Return how often all trials together go through the rows, if each takes the middle of the range."""
+    return space.trials * sum(space.epochs) / 2
 
 
 def source(search: SearchView, folder: Path) -> tuple[Path, Path]:
     """Write the two splits of a search's dataset into `folder`, as its expert will read them."""
-    return train_expert.write_rows(train_expert.speaker_of(search), search.dataset_id, folder)
+    return write_rows(train_expert.speaker_of(search), search.dataset_id, folder)
 
 
 def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:

@@ -22,7 +22,10 @@ def upgrade() -> None:
         sa.Column("subject", JSONB(), nullable=False),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in COUNTS),
         sa.Column("state", sa.String(), nullable=False),
-        *(sa.Column(name, sa.DateTime(timezone=True), nullable=False) for name in ("created_at", "updated_at")),
+        *(
+            sa.Column(name, sa.DateTime(timezone=True), nullable=False)
+            for name in ("created_at", "updated_at")
+        ),
         sa.CheckConstraint("charged_micro >= 0 AND unpaid_micro >= 0", name="not_negative"),
         sa.CheckConstraint("state IN ('running', 'closed')", name="state"),
     )
