@@ -146,13 +146,14 @@ def _key(job_id: str, token: int) -> str:
     return f"{job_id}:{token}"
 
 
-def _attempt(key: str) -> metered.Attempt:
+def attempt_of(key: str) -> metered.Attempt:
+    """Return the attempt of a meter."""
     job_id, _, token = key.rpartition(":")
     return job_id, int(token)
 
 
 def _charge(key: str, *, last: bool = False) -> None:
-    attempt = _attempt(key)
+    attempt = attempt_of(key)
     with unit_of_work() as uow:
         found = metered.measured(uow, [attempt]).get(attempt)
         if found is None:

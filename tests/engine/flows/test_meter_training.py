@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.flows import (
     preview_training,
     price_training,
     prompt_expert,
+    reconcile,
     schedule_jobs,
     search_training,
     train_expert,
@@ -288,3 +290,47 @@ def test_where_machine_time_is_free_nothing_is_asked_or_charged(
     measure(claim, HOUR)
     meter_training.chore()
     assert see(job).state == "running" and schedule_jobs.cost(see(job)).charged_micro == 0
+
+
+def test_the_books_agree_with_what_was_measured_and_find_what_does_not(
+    dana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "LAG", timedelta(0))
+    fill(dana, 1_000_000)
+    submit(dana)
+    claim = take()
+    measure(claim, HOUR)
+    meter_training.chore()
+    assert reconcile.compare().agrees
+    end(claim, code=1)
+    first = reconcile.compare()
+    assert first.agrees and first.checked
+    key = f"{claim.job.id}:{claim.token}"
+    for statement, kind, micro in (
+        ("update job_attempts set cpu_ms = cpu_ms + 3600", "meter", 300),
+        ("update billing_meters set charged_micro = charged_micro + 7, updated_at = now()", "charge", 7),
+    ):
+        with unit_of_work() as uow:
+            uow.execute(text(statement))
+        found = {each.kind: each for each in reconcile.compare().differences}
+        assert found[kind].id == key and found[kind].micro == micro
+    last = reconcile.latest(make_person("op@example.com", "operator"))
+    assert last is not None and not reconcile.compare(last).agrees
+    with unit_of_work() as uow:
+        uow.execute(text("update billing_meters set charged_micro = charged_micro - 7"))
+        uow.execute(text("update job_attempts set cpu_ms = cpu_ms - 3600"))
+    assert reconcile.compare(last).agrees
+
+
+def test_an_attempt_that_nobody_charges_is_found(dana: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "LAG", timedelta(0))
+    fill(dana, 1_000_000)
+    submit(dana)
+    end(take(), code=1)
+    job = submit(dana)
+    with unit_of_work() as uow:
+        claim = jobs.claim(uow, job.id)
+    assert claim is not None and reconcile.compare().agrees
+    measure(claim, HOUR)
+    [found] = reconcile.compare().differences
+    assert (found.kind, found.micro, found.id) == ("no_meter", CPU_HOUR, f"{job.id}:{claim.token}")
