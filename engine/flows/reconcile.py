@@ -1,4 +1,4 @@
-"""Do usage events, receipts, meters and ledger say the same? Over what is new every minute, over all on demand.
+"""Do usage events, receipts, meters and ledger say the same? What is new every minute, all on demand.
 
 What did not agree is looked at again each time until it does, so that it cannot go by unseen.
 """

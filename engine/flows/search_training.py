@@ -20,6 +20,7 @@ from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.kit.settings import settings
 from engine.training import searches
+from engine.training import service as training
 from engine.training.estimate import Estimate
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import SearchView, Tally, Trial
@@ -64,10 +65,12 @@ def start(
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-        train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
     recipe = train_expert.chosen(dataset, method, preset, changes)
     wanted = around(recipe).changed(space or {})
     needs = require_fit(wanted.largest(recipe))
+    training.require_startable(name, wanted.largest(recipe), knowledge_base_ids, questions)
+    with unit_of_work() as uow:
+        train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
     price = price_training.of_training(dataset, knowledge_base_ids, recipe, passes=_passes(wanted))
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id, device=needs.device)

@@ -60,9 +60,11 @@ def start(
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id)
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
-        require_bases(uow, knowledge_base_ids, person.tenant_id)
     recipe = chosen(dataset, method, preset, changes)
     needs = require_fit(recipe)
+    training.require_startable(name, recipe, knowledge_base_ids, questions)
+    with unit_of_work() as uow:
+        require_bases(uow, knowledge_base_ids, person.tenant_id)
     price = price_training.of_training(dataset, knowledge_base_ids, recipe)
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id, device=needs.device)

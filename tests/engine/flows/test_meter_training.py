@@ -1,4 +1,4 @@
-"""Trainings are charged for the time that they take, asked for before they start, and paused without credits."""
+"""Trainings are charged for their time, asked for before they start, and paused without credits."""
 
 import json
 import math
