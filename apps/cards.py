@@ -251,16 +251,21 @@ def note(words: str | Html, tone: str = "") -> str:
     return f'<div class="mbe-note {tone}"{role}>{sign}{text}</div>'
 
 
-def job_card(job: JobView, language: str, title: str = "", place: Place | None = None) -> str:
+def job_card(
+    job: JobView, language: str, title: str = "", place: Place | None = None, charged_micro: int = 0
+) -> str:
     """Return how a job stands: state, bar, done and total, speed, time left, and why it failed.
 
-    `place` is where a waiting one stands in line.
+    `place` is where a waiting one stands in line, `charged_micro` what its machine time was charged so far.
     """
     tone = JOB_TONES[job.state]
     share = (
         100 if job.state == "succeeded" else min(100, round(100 * job.done / job.total)) if job.total else 0
     )
-    facts = "".join(f"<span>{escape(fact)}</span>" for fact in _job_facts(job, language, place))
+    told = _job_facts(job, language, place)
+    if charged_micro:
+        told.append(t("cards.charged", language, amount=format_credits(charged_micro)))
+    facts = "".join(f"<span>{escape(fact)}</span>" for fact in told)
     error = job.error_text(language)
     return (
         f'<div class="mbe-card mbe-job" data-state="{job.state}"><div class="mbe-job-top">'

@@ -4,6 +4,7 @@ from apps import cards
 from engine.jobs.costs import Cost
 from engine.jobs.schemas import JobView
 from engine.kit.messages import t
+from engine.kit.money import format_credits
 
 PAUSES = {
     "training.sft": "checkpoint",
@@ -21,6 +22,15 @@ def pause_words(job: JobView, language: str) -> str:
     return t(f"costs.pause_{key}", language)
 
 
+def credit_words(cost: Cost, language: str) -> str:
+    """Return what a job was charged so far, nothing for one that costs no credits."""
+    if not cost.charged_micro and not cost.unpaid_micro:
+        return ""
+    key = "costs.charged_unpaid" if cost.unpaid_micro else "costs.charged"
+    unpaid = format_credits(cost.unpaid_micro)
+    return t(key, language, amount=format_credits(cost.charged_micro), unpaid=unpaid)
+
+
 def cancel_words(job: JobView, cost: Cost, language: str) -> str:
     """Return what cancelling a job now would lose and keep, and what was spent on it."""
     said = [t("costs.cancel_final", language)]
@@ -31,6 +41,8 @@ def cancel_words(job: JobView, cost: Cost, language: str) -> str:
     if cost.seconds_spent >= 1:
         spent = cards.duration(cost.seconds_spent, language)
         said.append(t(f"costs.spent_{cost.spent_of}", language, time=spent))
+    if words := credit_words(cost, language):
+        said.append(words)
     return ("" if language.startswith("zh") else " ").join(said)
 
 

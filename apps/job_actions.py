@@ -50,8 +50,10 @@ class JobActions(Group):
         updates = {self.buttons[name]: gr.update(visible=there) for name, there in able.items()}
         if job is None or not able["cancel"]:
             return updates | self._rest() | {self.pausing: gr.update(visible=False)}
-        pausing = f'<p class="mbe-muted">{costs.pause_words(job, self.language)}</p>'
-        cancelling = costs.cancel_words(job, schedule_jobs.cost(job), self.language)
+        cost = schedule_jobs.cost(job)
+        said = f"{costs.pause_words(job, self.language)} {costs.credit_words(cost, self.language)}"
+        pausing = f'<p class="mbe-muted">{said}</p>'
+        cancelling = costs.cancel_words(job, cost, self.language)
         return updates | {
             self.pausing: gr.update(value=pausing, visible=able["pause"]),
             self.cost: cards.note(cancelling),

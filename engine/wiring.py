@@ -8,6 +8,7 @@ from engine.billing import service as billing
 from engine.flows import (
     edit_chunks,
     judge_by_hand,
+    meter_training,
     prepare_knowledge,
     prove_serving,
     reconcile,
@@ -84,6 +85,7 @@ def _forget_replies() -> int:
 
 CHORES = (
     Chore("release expired holds", 30.0, _sweep_holds),
+    Chore("charge trainings", 60.0, meter_training.chore),
     Chore("export usage events", 10.0, _export_usage),
     Chore("compare usage, receipts and ledger", 60.0, reconcile.chore),
     Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import psutil
 from procrastinate import App
 
+from engine.flows import meter_training
 from engine.flows.schedule_jobs import next_job
 from engine.jobs import machines, service
 from engine.jobs.child import HANDED_BACK
@@ -63,9 +64,11 @@ async def _work(lane: Sequence[str], stop: asyncio.Event) -> None:
 
 def _ended(claim: Claim, code: int, stopping: bool) -> str | None:
     with unit_of_work() as uow:
-        return service.ended(
+        state = service.ended(
             uow, claim.job.id, claim.token, code=code, handed_back=code == HANDED_BACK, stopping=stopping
         )
+    meter_training.ended(claim.job.id, claim.token)
+    return state
 
 
 async def _spawn(claim: Claim) -> asyncio.subprocess.Process:

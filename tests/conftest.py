@@ -60,6 +60,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in [name for name in os.environ if name.startswith("MBE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MBE_HOME", str(tmp_path / "home"))
+    # Machine time is free, but for the tests that are about its price.
+    for name in ("MBE_CPU_HOUR_MICRO", "MBE_GPU_HOUR_MICRO"):
+        monkeypatch.setenv(name, "0")
     forget_everything()
     yield tmp_path / "home"
     forget_everything()

@@ -8,10 +8,14 @@ from urllib.parse import urlencode
 from apps import cards
 from apps.market.views import receipt_address
 from engine.billing.schemas import Order, Receipt, Refund
+from engine.billing.statements import Statement
 from engine.kit.messages import t
 from engine.kit.money import format_credits
 
 ORDER_TONES = {"open": "calm", "paid": "good", "reversed": "bad"}
+
+MOVED_BY = ("top_up", "settle", "training", "refund", "reversal")
+"""Kinds of movements of a wallet that have words."""
 
 WHOLE = ("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF")
 """Currencies without a smaller unit."""
@@ -83,6 +87,39 @@ def given_back(found: Sequence[tuple[Refund, Receipt]], language: str) -> str:
     ]
     title = t("cash.refunds", language)
     return f"<h2>{escape(title)}</h2>{cards.table(headers, rows, title)}"
+
+
+def movements(found: Statement, language: str) -> str:
+    """Return what moved the wallet in some days by kind, and what each training was charged of it."""
+    if not found.movements:
+        return ""
+    lines = [
+        (t("cash.opening", language), found.opening_micro),
+        *((_moved_by(kind, language), micro) for kind, micro in found.movements.items()),
+        (t("cash.closing", language), found.closing_micro),
+    ]
+    rows: list[list[cards.Cell]] = [[words, cards.money(micro, language)] for words, micro in lines]
+    title = t("cash.movements", language)
+    headers = [t(f"cash.{key}", language) for key in ("moved_by", "credits")]
+    return _trainings(found, language) + f"<h2>{escape(title)}</h2>{cards.table(headers, rows, title)}"
+
+
+def _moved_by(kind: str, language: str) -> str:
+    """Return the words for a kind of movement; those of older versions have none of their own."""
+    return t(f"cash.moved_by_{kind if kind in MOVED_BY else 'other'}", language)
+
+
+def _trainings(found: Statement, language: str) -> str:
+    if not found.trainings:
+        return ""
+    rows: list[list[cards.Cell]] = [
+        [cards.moment(one["at"], language), one["title"], cards.money(one["charged_micro"], language)]
+        for one in found.trainings
+    ]
+    headers = [t(f"cash.{key}", language) for key in ("when", "training", "paid")]
+    title = t("cash.trainings", language)
+    why = escape(t("cash.trainings_why", language))
+    return f"<h2>{escape(title)}</h2><p class='mbe-muted'>{why}</p>{cards.table(headers, rows, title)}"
 
 
 def files(first: date, last: date, by: Sequence[str], language: str) -> str:

@@ -163,12 +163,12 @@ def usage(person: Person, days: int, language: str, by: Sequence[str] = STATEMEN
     days = days if days in PERIODS else PERIODS[1]
     today = now().date()
     shown = [today - timedelta(days=back) for back in reversed(range(days))]
-    rows = statements.statement(person, shown[0], today, "day,model").rows
+    found = statements.statement(person, shown[0], today, "day,model")
+    rows, moved = found.rows, cash_views.movements(found, language)
     files = cash_views.files(shown[0], today, [name for name in by if name in STATEMENT_CHOICES], language)
     if not rows:
-        return UsagePage(
-            account_views.totals(Spending(name=""), language), account_views.no_usage(language), None, files
-        )
+        tables = account_views.no_usage(language) + moved
+        return UsagePage(account_views.totals(Spending(name=""), language), tables, None, files)
     by_expert, by_day = grouped(rows, "model"), grouped(rows, "day")
     micro = {(row["model"], row["day"]): row["charged_micro"] for row in rows}
     drawn = {e.name: [micro.get((e.name, day), 0) for day in shown] for e in by_expert}
@@ -177,7 +177,7 @@ def usage(person: Person, days: int, language: str, by: Sequence[str] = STATEMEN
     given_back = cash_views.given_back(top_up_wallet.refunds_since(person, began), language)
     return UsagePage(
         totals=account_views.totals(grouped(rows, None)[0], language),
-        tables=account_views.spending(by_expert, newest_first, language) + given_back,
+        tables=account_views.spending(by_expert, newest_first, language) + given_back + moved,
         plot=charts.spending([f"{day:%m-%d}" for day in shown], drawn, language),
         files=files,
     )

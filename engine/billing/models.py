@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Table, UniqueConstraint, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from engine.billing.schemas import Rates
 from engine.kit.database import Base
 
 IN_ORDER: dict[str, Any] = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": True}}
@@ -193,6 +194,42 @@ class PriceRow(Base):
     tiers: Mapped[list[dict[str, Any]]]
     by_id: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class Meter(Base):
+    """What one attempt at a job has measured, and what was charged for it in `charges` movements.
+
+    Charged and unpaid together are what its times cost at its rates. `work_id` is the job.
+    """
+
+    __tablename__ = "billing_meters"
+    __table_args__ = (
+        CheckConstraint("charged_micro >= 0 AND unpaid_micro >= 0", name="not_negative"),
+        CheckConstraint("state IN ('running', 'closed')", name="state"),
+        Index("ix_billing_meters_updated", "updated_at"),
+        Index("ix_billing_meters_running", "created_at", postgresql_where=text("state = 'running'")),
+        Index("ix_billing_meters_unpaid", "tenant_id", postgresql_where=text("unpaid_micro > 0")),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    work_id: Mapped[str] = mapped_column(index=True)
+    subject: Mapped[dict[str, Any]]
+    cpu_ms: Mapped[int]
+    gpu_ms: Mapped[int]
+    cpu_hour_micro: Mapped[int]
+    gpu_hour_micro: Mapped[int]
+    charged_micro: Mapped[int]
+    unpaid_micro: Mapped[int]
+    charges: Mapped[int]
+    state: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    @property
+    def rates(self) -> Rates:
+        """What an hour of each costs on this meter."""
+        return Rates(cpu_hour_micro=self.cpu_hour_micro, gpu_hour_micro=self.gpu_hour_micro)
 
 
 class CodeRow(Base):

@@ -3,7 +3,7 @@
 `engine/flows/reconcile.py` does the comparing: usage events belong to another domain.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from engine.billing import repository_checks as repository
+from engine.billing import repository_meters as meters
 from engine.billing.models import ReconciliationRow
+from engine.billing.schemas import Rates
 from engine.kit.clock import now
 from engine.kit.ids import new_id
 
@@ -19,15 +21,30 @@ MOST_KEPT = 1_000
 """Differences that are written down one by one; more of them are only counted."""
 KEEP = timedelta(days=7)
 
-Kind = Literal["usage", "no_event", "twice", "no_receipt", "receipt", "refund", "wallet", "held", "ledger"]
+Kind = Literal[
+    "usage",
+    "no_event",
+    "twice",
+    "no_receipt",
+    "receipt",
+    "refund",
+    "meter",
+    "charge",
+    "no_meter",
+    "wallet",
+    "held",
+    "ledger",
+]
 
 
 class Difference(BaseModel):
     """Two numbers that should be one: `expected` by what was booked last, `actual` by the other side.
 
     `kind`: "usage" (event and receipt), "no_event" and "twice" (a receipt without or with several events),
-    "no_receipt" (an event), "receipt" and "refund" (beside their movement), "wallet" and "held" (kept beside
-    the sums), "ledger" (its sum is not zero). `id` is that of the receipt, refund, event or tenant.
+    "no_receipt" (an event), "receipt" and "refund" (beside their movement), "meter" (measured time and what
+    it was charged), "charge" (a meter and its movements), "no_meter" (an attempt), "wallet" and "held" (kept
+    beside the sums), "ledger" (its sum is not zero). `id` is that of the receipt, refund, event, meter or
+    tenant.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,6 +97,26 @@ class Paid(NamedTuple):
     input_tokens: int
     output_tokens: int
     moved_micro: int
+
+
+class Metered(NamedTuple):
+    """A meter as it is compared with what its attempt measured; times are milliseconds."""
+
+    key: str
+    tenant_id: str
+    state: str
+    cpu_ms: int
+    gpu_ms: int
+    cpu_hour_micro: int
+    gpu_hour_micro: int
+    charged_micro: int
+    unpaid_micro: int
+    moved_micro: int
+
+    @property
+    def rates(self) -> Rates:
+        """What an hour of each costs on this meter."""
+        return Rates(cpu_hour_micro=self.cpu_hour_micro, gpu_hour_micro=self.gpu_hour_micro)
 
 
 def latest(uow: Session) -> Reconciliation | None:
@@ -150,6 +187,35 @@ def check_refunds(
         if row.amount_micro != row.moved_micro
     ]
     return len(rows), wrong
+
+
+def metered(uow: Session, since: datetime, until: datetime, keys: Collection[str] = ()) -> list[Metered]:
+    """Return the meters that changed in a time and those named."""
+    return [
+        Metered(**{name: row._mapping[name] for name in Metered._fields})
+        for row in meters.checked(uow, since, until, keys)
+    ]
+
+
+def first_meter(uow: Session) -> datetime | None:
+    """Return when the oldest meter was set up: what ran before has none."""
+    return meters.first(uow)
+
+
+def check_meters(found: Sequence[Metered], measured: Mapping[str, tuple[int, int]]) -> list[Difference]:
+    """Return the meters that moved other amounts than they say, and closed ones that measured another time.
+
+    `measured` are the times of a processor and of a GPU, in milliseconds, by the meter's key.
+    """
+    wrong = []
+    for one in found:
+        if one.charged_micro != one.moved_micro:
+            wrong.append(_of("charge", one.key, one.tenant_id, one.charged_micro, int(one.moved_micro)))
+        due = one.rates.cost(*measured.get(one.key, (0, 0)))
+        told = one.charged_micro + one.unpaid_micro
+        if one.state == "closed" and told != due:
+            wrong.append(_of("meter", one.key, one.tenant_id, told, due))
+    return wrong
 
 
 def check_wallets(

@@ -92,6 +92,25 @@ def wallet_movements(uow: Session, tenant_id: str | None, since: datetime, until
     return {kind: int(micro) for kind, micro in uow.execute(query)}
 
 
+def trainings(uow: Session, tenant_id: str | None, since: datetime, until: datetime, limit: int) -> list[Any]:
+    """Return what the machine time of each training was charged in a time, the newest first."""
+    job_id, title = _text(Transaction.meta, "job_id"), _text(Transaction.meta, "title")
+    charged = cast(-func.sum(Entry.amount_micro), BigInteger).label("charged_micro")
+    query = (
+        select(job_id.label("job_id"), title.label("title"), charged, func.max(Entry.at).label("at"))
+        .join(Transaction, Transaction.id == Entry.transaction_id)
+        .join(Account, Account.id == Entry.account_id)
+        .where(Transaction.kind == "training", Account.kind == "wallet")
+        .where(Entry.at >= since, Entry.at < until)
+        .group_by(job_id, title)
+        .order_by(func.max(Entry.at).desc(), job_id)
+        .limit(limit)
+    )
+    if tenant_id is not None:
+        query = query.where(Entry.tenant_id == tenant_id)
+    return list(uow.execute(query))
+
+
 def wallet_before(uow: Session, tenant_id: str | None, at: datetime) -> int:
     """Return what was in a tenant's wallet, or in all, just before a moment."""
     query = (

@@ -18,7 +18,7 @@ class EntryView(_View):
     """One leg of a movement as a tenant sees it.
 
     `account` is "wallet", "earnings", "payouts_pending" or "owed"; `kind` is what moved it: "top_up",
-    "settle", "refund", "reversal" or "payout"; `meta` is what the movement was for.
+    "settle", "training", "refund", "reversal" or "payout"; `meta` is what the movement was for.
     """
 
     id: str
@@ -145,6 +145,39 @@ class Price(_View):
     tiers: Sequence[Tier]
     by_id: str
     created_at: datetime
+
+
+HOUR_MS = 3_600_000
+
+
+class Rates(NamedTuple):
+    """What an hour of a processor and one of a GPU cost, in micro-credits."""
+
+    cpu_hour_micro: int
+    gpu_hour_micro: int
+
+    @property
+    def free(self) -> bool:
+        """True when machine time costs nothing."""
+        return not any(self)
+
+    def cost(self, cpu_ms: int, gpu_ms: int) -> int:
+        """Return what times in milliseconds cost; a started micro-credit counts as a whole one."""
+        return -(-(cpu_ms * self.cpu_hour_micro + gpu_ms * self.gpu_hour_micro) // HOUR_MS)
+
+
+class MeterView(_View):
+    """A meter: what it measured in milliseconds, what of its cost was paid, and what was not."""
+
+    key: str
+    tenant_id: str
+    work_id: str
+    subject: dict[str, Any]
+    cpu_ms: int
+    gpu_ms: int
+    charged_micro: int
+    unpaid_micro: int
+    state: Literal["running", "closed"]
 
 
 class ExpertEarnings(NamedTuple):

@@ -28,6 +28,8 @@ class Statement:
     `rows` have the names in `by`, in this order, then `SUMS`; what a call was not part of is "". A refund
     counts on its own day. `movements` are those of the wallet in the same days by kind: opening and movements
     make closing, and the charges without the refunds are what "settle" and "refund" took together.
+    `trainings` are the machine time's, what "training" took: {"job_id", "title", "charged_micro", "at"}, by
+    job, the newest first.
     """
 
     first: date
@@ -35,6 +37,7 @@ class Statement:
     by: tuple[str, ...]
     rows: list[dict[str, Any]]
     movements: dict[str, int]
+    trainings: list[dict[str, Any]]
     opening_micro: int
     closing_micro: int
 
@@ -59,12 +62,14 @@ def statement(
         raise BadInput("cash.rows", field="by", most=f"{MOST_ROWS:,}")
     movements = repository.wallet_movements(uow, tenant_id, since, until)
     opening = repository.wallet_before(uow, tenant_id, since)
+    trainings = repository.trainings(uow, tenant_id, since, until, MOST_ROWS)
     return Statement(
         first=first,
         last=last,
         by=wanted,
         rows=[{**row._mapping, "net_micro": row.charged_micro - row.refunded_micro} for row in found],
         movements=movements,
+        trainings=[dict(row._mapping) for row in trainings],
         opening_micro=opening,
         closing_micro=opening + sum(movements.values()),
     )

@@ -67,7 +67,7 @@ class Caller:
             if job["state"] == "succeeded":
                 progress.update(task, completed=1, total=1, note="")
                 return dict(job)
-            if job["state"] in ("failed", "cancelled"):
+            if job["state"] in ("failed", "cancelled") or (job["state"] == "paused" and job["error"]):
                 raise UpstreamFailed(
                     "demo.job_ended", title=title, state=job["state"], why=job["error"] or ""
                 )

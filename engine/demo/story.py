@@ -39,6 +39,9 @@ def tell(console: Console, *, price: str) -> Story:
         progress.start()
         expert = _publish(developer, Caller("reviewer"), progress, told, expert, price)
         _chat(Caller("consumer"), progress, told, expert)
+        # Charged for the last time when its process is gone, a moment after it has succeeded.
+        job = developer.get(f"/api/jobs/{told['train'].pop('job')}")
+        told["train"]["charged_micro"] = job["charged_micro"]
         _battle(Caller("evaluator"), progress, told, expert)
     told["seconds"] = round(time.monotonic() - begun, 1)
     _print(console, told)
@@ -106,6 +109,7 @@ def _train(
         "final_loss": run["final_loss"],
         "eval_loss": run["final_eval_loss"],
         "seconds": status["job"]["result"]["seconds"],
+        "job": started["job_id"],
     }
     return next(one for one in developer.get("/api/market/mine") if one["run_id"] == run["id"])
 

@@ -5,8 +5,11 @@ from sqlalchemy.orm import Session
 from engine.accounts import keys, projects, sessions
 from engine.accounts import service as accounts
 from engine.accounts.schemas import Caller, Person
+from engine.billing import service as billing
+from engine.flows import meter_training
 from engine.kit.database import unit_of_work
 from engine.kit.errors import Conflict, Forbidden, NotSignedIn
+from engine.kit.money import CREDIT
 from engine.kit.settings import settings
 
 STARTERS = {
@@ -18,6 +21,8 @@ STARTERS = {
 }
 
 STARTER_PLAN = "pro"  # one's own machine: everything is there to be tried
+STARTER_CREDITS = 20 * CREDIT
+"""Play credits of the starter developer, for a first training where machine time costs credits."""
 
 
 def sign_in(email: str, password: str) -> tuple[Person, str]:
@@ -60,7 +65,7 @@ def _starter(email: str, name: str, roles: tuple[str, ...]) -> Person:
             return person
     try:
         with unit_of_work() as uow:
-            return accounts.create_person(
+            person = accounts.create_person(
                 uow,
                 email=email,
                 name=name,
@@ -68,6 +73,11 @@ def _starter(email: str, name: str, roles: tuple[str, ...]) -> Person:
                 roles=roles,
                 plan=STARTER_PLAN,
             )
+            if "developer" in roles and settings().free_credits and not meter_training.rates().free:
+                billing.top_up(
+                    uow, tenant_id=person.tenant_id, amount_micro=STARTER_CREDITS, key="starter", by=person.id
+                )
+            return person
     except Conflict:
         with unit_of_work() as uow:
             if person := accounts.find_by_email(uow, email):

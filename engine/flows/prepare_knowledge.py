@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
-from engine.flows import plan_limits
+from engine.flows import meter_training, plan_limits
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
@@ -204,6 +204,11 @@ def latest_job(person: Person, base_id: str, kind: str | None = None) -> JobView
 
 
 def change_job(person: Person, job_id: str, change: Callable[[Session, str, str], JobView]) -> JobView:
-    """Pause, resume or cancel a job of the person's tenant: `change` is that function of the jobs room."""
+    """Pause, resume or cancel a job of the person's tenant: `change` is that function of the jobs room.
+
+    A training is resumed only once its wallet covers what comes next: else InsufficientCredit.
+    """
+    if change is jobs.resume:
+        change = meter_training.resume
     with unit_of_work() as uow:
         return change(uow, job_id, person.tenant_id)

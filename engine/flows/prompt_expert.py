@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
-from engine.flows import plan_limits, train_expert
+from engine.flows import plan_limits, price_training, train_expert
 from engine.flows.estimate_training import require_room
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
@@ -38,6 +38,7 @@ def start(
         if not dataset.validation_rows:
             raise BadInput("training.nothing_held_out", field="dataset_id")
         require_room()
+        price_training.require(uow, person.tenant_id, None, device=False)
         run = training.create_run(
             uow,
             person_id=person.id,

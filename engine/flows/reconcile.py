@@ -1,4 +1,4 @@
-"""Do usage events, receipts and ledger say the same? Over what is new every minute, over all on demand.
+"""Do usage events, receipts, meters and ledger say the same? What is new every minute, all on demand.
 
 What did not agree is looked at again each time until it does, so that it cannot go by unseen.
 """
@@ -14,6 +14,9 @@ from engine.analytics import service as analytics
 from engine.analytics.schemas import Recorded
 from engine.billing import reconciliation as books
 from engine.billing.reconciliation import MOST_KEPT, Difference, Paid, Reconciliation
+from engine.flows import meter_training
+from engine.flows.meter_training import METERED
+from engine.jobs import metered
 from engine.kit import metrics
 from engine.kit.clock import now
 from engine.kit.database import snapshot, unit_of_work
@@ -88,8 +91,9 @@ def compare(last: Reconciliation | None = None) -> Reconciliation:
     for start, end in _steps(since, until):
         _link(start, end)
         again = last.differences if last and start == since else ()
-        count, found = _calls(start, end, again)
-        checked, differences = checked + count, differences + found
+        for compared in (_calls, _meters):
+            count, found = compared(start, end, again)
+            checked, differences = checked + count, differences + found
     with snapshot() as uow:
         before = last.differences if last else ()
         tenants = {each.id for each in before if each.kind in ("wallet", "held")}
@@ -106,8 +110,8 @@ def compare(last: Reconciliation | None = None) -> Reconciliation:
 
 def _begin(until: datetime) -> datetime:
     with unit_of_work() as uow:
-        found = [at for at in (books.first_receipt(uow), analytics.first(uow)) if at is not None]
-    return min([*found, until - STEP])
+        began = (books.first_receipt(uow), books.first_meter(uow), analytics.first(uow))
+    return min([*(at for at in began if at is not None), until - STEP])
 
 
 def _steps(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -180,6 +184,30 @@ def _calls(since: datetime, until: datetime, again: Sequence[Difference]) -> tup
         if one.call_id not in known and (one.charged_micro or one.input_tokens or one.output_tokens)
     ]
     return count + len(receipts) + len(recorded), differences
+
+
+def _meters(since: datetime, until: datetime, again: Sequence[Difference]) -> tuple[int, list[Difference]]:
+    """Compare the meters that changed in a time, and those that differed before, with what was measured.
+
+    An attempt that began since there are meters has one.
+    """
+    named = {each.id for each in again if each.kind in ("meter", "charge", "no_meter")}
+    with snapshot() as uow:
+        found = books.metered(uow, since, until, named)
+        first = books.first_meter(uow)
+        begun = metered.begun(uow, METERED, max(since, first), until) if first else []
+        keys = {one.key for one in found} | {f"{job_id}:{token}" for job_id, token in begun} | named
+        attempts = {meter_training.attempt_of(key): key for key in keys}
+        measured = {
+            attempts[attempt]: (one.cpu_ms, one.gpu_ms)
+            for attempt, one in metered.measured(uow, list(attempts)).items()
+        }
+        known = {one.key for one in books.metered(uow, until, until, keys)}
+    differences = books.check_meters(found, measured)
+    for key in sorted(keys - known):
+        if due := meter_training.rates().cost(*measured.get(key, (0, 0))):
+            differences.append(Difference(kind="no_meter", id=key, micro=due, expected="–", actual=f"{due}"))
+    return len(found), differences
 
 
 def _compared(receipt: Paid, events: Sequence[Recorded]) -> list[Difference]:

@@ -10,6 +10,7 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.evals.schemas import QualityReport
+from engine.flows import meter_training
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
@@ -146,6 +147,7 @@ def _told(person: Person, job_id: str, language: str) -> Told:
         expert = next((e for e in market.mine(uow, person.tenant_id) if e.run_id == run.id), None)
         points = training.points(uow, run.id, person.tenant_id)
         made = _record(uow, run, job, expert)
+        charged = meter_training.charged(uow, job).paid
     return Told(
         record=made,
         state=job.state_text(language),
@@ -155,6 +157,7 @@ def _told(person: Person, job_id: str, language: str) -> Told:
         choice=_choice(job),
         trials=(job.result or {}).get("trials"),
         evaluation=_evaluation(expert, language),
+        charged_micro=charged,
     )
 
 

@@ -12,7 +12,8 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.datasets.schemas import DatasetView
-from engine.flows import report_training, train_expert
+from engine.flows import report_training
+from engine.flows.ground_rows import write_rows
 from engine.flows.speak import Speaker
 from engine.inference.base_model import resolve
 from engine.kit.blobs import blobs
@@ -171,7 +172,7 @@ def _rows(person: Person, record: RunRecord, folder: Path) -> tuple[Path, Path]:
     base_ids = tuple(base.id for base in record.knowledge_bases)
     speaker = Speaker(name=record.title, knowledge_base_ids=base_ids, knowledge_tenant_id=person.tenant_id)
     try:
-        paths = train_expert.write_rows(speaker, dataset.id, folder)
+        paths = write_rows(speaker, dataset.id, folder)
     except NotFound as error:
         raise NotFound("reproduce.rows_gone", name=dataset.name) from error
     if data.digest not in (None, data_digest(*paths)):

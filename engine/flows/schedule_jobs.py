@@ -10,6 +10,7 @@ from engine.accounts import service as accounts
 from engine.accounts.plans import Plan
 from engine.accounts.schemas import Person, TenantView
 from engine.accounts.service import require
+from engine.flows import meter_training
 from engine.jobs import machines, scheduling
 from engine.jobs import service as jobs
 from engine.jobs.costs import Cost
@@ -44,6 +45,15 @@ def next_job(queues: Sequence[str], machine: str) -> Claim | None:
     One decision is made at a time, on what is true at that moment: no limit can be exceeded by two
     workers that look at once.
     """
+    while True:
+        claim, short = _next(queues, machine)
+        if short is None:
+            return claim
+        meter_training.hold_back(short)
+
+
+def _next(queues: Sequence[str], machine: str) -> tuple[Claim | None, JobView | None]:
+    """Return the job that was taken; or one whose turn it is, but whose wallet does not cover its start."""
     with unit_of_work() as uow:
         jobs.lock_scheduling(uow)
         waiting = jobs.all_in(uow, ("queued",))
@@ -53,9 +63,12 @@ def next_job(queues: Sequence[str], machine: str) -> Claim | None:
             if place.reason != "turn" or by_id[place.job_id].queue not in queues or elsewhere:
                 continue
             # It may have been cancelled a moment ago; then the next one's turn has come.
+            if meter_training.shortage(uow, by_id[place.job_id]):
+                return None, by_id[place.job_id]
             if claim := jobs.claim(uow, place.job_id, machine=machine, device_id=place.device_id):
-                return claim
-    return None
+                meter_training.begin(uow, claim)
+                return claim, None
+    return None, None
 
 
 def place(job: JobView) -> Place | None:
@@ -68,7 +81,9 @@ def place(job: JobView) -> Place | None:
 def cost(job: JobView) -> Cost:
     """Return what was spent on a job so far, and how much of it no checkpoint holds."""
     with unit_of_work() as uow:
-        return Cost.of(job, machines.spent_on(uow, job.id))
+        paid, unpaid = meter_training.charged(uow, job)
+        spent = machines.spent_on(uow, job.id)
+    return Cost.of(job, spent, charged_micro=paid, unpaid_micro=unpaid)
 
 
 def overview(person: Person) -> Overview:

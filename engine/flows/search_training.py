@@ -10,14 +10,17 @@ from sqlalchemy.orm import Session
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
-from engine.flows import plan_limits, preview_training, train_expert
+from engine.flows import plan_limits, preview_training, price_training, train_expert
 from engine.flows.estimate_training import estimate, require_fit
+from engine.flows.ground_rows import write_rows
+from engine.flows.price_training import Price
 from engine.jobs import service as jobs
 from engine.jobs.schemas import JobView
 from engine.kit.database import unit_of_work
 from engine.kit.errors import NotFound
 from engine.kit.settings import settings
 from engine.training import searches
+from engine.training import service as training
 from engine.training.estimate import Estimate
 from engine.training.recipe import LoraRecipe
 from engine.training.schemas import SearchView, Tally, Trial
@@ -37,6 +40,7 @@ class Outlook:
     recipe: LoraRecipe
     estimate: Estimate
     tokens: int
+    price: Price
 
 
 def start(
@@ -64,8 +68,13 @@ def start(
     recipe = train_expert.chosen(dataset, method, preset, changes)
     wanted = around(recipe).changed(space or {})
     needs = require_fit(wanted.largest(recipe))
+    training.require_startable(name, wanted.largest(recipe), knowledge_base_ids, questions)
+    with unit_of_work() as uow:
+        train_expert.require_bases(uow, knowledge_base_ids, person.tenant_id)
+    price = price_training.of_training(dataset, knowledge_base_ids, recipe, passes=_passes(wanted))
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id, device=needs.device)
+        price_training.require(uow, person.tenant_id, price, device=needs.device)
         search = searches.create(
             uow,
             person_id=person.id,
@@ -88,6 +97,7 @@ def start(
             dataset=dataset,
             preset=preset,
             memory=needs.memory if needs.device else 0,
+            price=price,
         )
         return searches.attach_job(uow, search.id, person.tenant_id, job.id), job
 
@@ -122,19 +132,26 @@ def outlook(
         changes=changes,
     )
     wanted = around(given.recipe).changed(space or {})
-    epochs = wanted.trials * sum(wanted.epochs) / 2
-    tokens = round(given.tokens / given.recipe.epochs * epochs)
+    tokens = round(given.tokens / given.recipe.epochs * _passes(wanted))
+    needs = estimate(wanted.largest(given.recipe), tokens)
+    price = price_training.about(needs)
     return Outlook(
         space=wanted,
         recipe=given.recipe,
-        estimate=estimate(wanted.largest(given.recipe), tokens),
+        estimate=needs,
         tokens=tokens,
+        price=price_training.quote(person.tenant_id, price, device=needs.device),
     )
+
+
+def _passes(space: SearchSpace) -> float:
+    """Return how often all trials together go through the rows, if each takes the middle of the range."""
+    return space.trials * sum(space.epochs) / 2
 
 
 def source(search: SearchView, folder: Path) -> tuple[Path, Path]:
     """Write the two splits of a search's dataset into `folder`, as its expert will read them."""
-    return train_expert.write_rows(train_expert.speaker_of(search), search.dataset_id, folder)
+    return write_rows(train_expert.speaker_of(search), search.dataset_id, folder)
 
 
 def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:

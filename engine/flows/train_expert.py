@@ -1,6 +1,5 @@
 """Fine-tuning an expert: from a dataset to a model in the market's first state."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.datasets import service as datasets
 from engine.datasets.schemas import DatasetView
-from engine.flows import plan_limits
+from engine.flows import plan_limits, price_training
 from engine.flows.estimate_training import fitted, require_fit
+from engine.flows.ground_rows import ground, write_rows
 from engine.flows.speak import Speaker, prompt_for
 from engine.inference.base_model import parameter_count
 from engine.jobs import service as jobs
@@ -53,7 +53,8 @@ def start(
     `preset` chooses a recipe by method and size of the data; `changes` override single values of it.
     `questions` are answered by the model in training at ends of epochs. Raises BadInput naming the value at
     fault, also when no machine has the memory for it or the data nothing for the method, NotFound for
-    another tenant's data or knowledge, and Forbidden when the plan has no room for it.
+    another tenant's data or knowledge, Forbidden when the plan has no room for it, and InsufficientCredit
+    when the wallet has less than it will cost.
     """
     require(person, "developer")
     with unit_of_work() as uow:
@@ -61,8 +62,13 @@ def start(
         dataset = datasets.get(uow, dataset_id, person.tenant_id)
     recipe = chosen(dataset, method, preset, changes)
     needs = require_fit(recipe)
+    training.require_startable(name, recipe, knowledge_base_ids, questions)
+    with unit_of_work() as uow:
+        require_bases(uow, knowledge_base_ids, person.tenant_id)
+    price = price_training.of_training(dataset, knowledge_base_ids, recipe)
     with unit_of_work() as uow:
         plan_limits.require_training(uow, person.tenant_id, device=needs.device)
+        price_training.require(uow, person.tenant_id, price, device=needs.device)
         run = training.create_run(
             uow,
             person_id=person.id,
@@ -76,7 +82,9 @@ def start(
             dataset_fingerprint=dataset.fingerprint,
         )
         memory = needs.memory if needs.device else 0
-        job = submit(uow, person, kind=TRAIN, made=run, dataset=dataset, preset=preset, memory=memory)
+        job = submit(
+            uow, person, kind=TRAIN, made=run, dataset=dataset, preset=preset, memory=memory, price=price
+        )
         return training.attach_job(uow, run.id, person.tenant_id, job.id), job
 
 
@@ -89,8 +97,12 @@ def submit(
     dataset: DatasetView,
     preset: str | None = None,
     memory: int = 0,
+    price: int | None = None,
 ) -> JobView:
-    """Submit the job of a run or a search. Raises NotFound when one of its knowledge bases is not there."""
+    """Submit the job of a run or a search; `price` is about what it costs, in micro-credits, if one can tell.
+
+    Raises NotFound when one of its knowledge bases is not there.
+    """
     bases = require_bases(uow, made.knowledge_base_ids, person.tenant_id)
     return jobs.submit(
         uow,
@@ -105,6 +117,7 @@ def submit(
             "dataset_id": dataset.id,
             # For the report: a run outlives its dataset, its bases and the numbers of a preset.
             **({"preset": preset} if preset else {}),
+            **({"estimate_micro": price} if price is not None else {}),
             "examples": taught(dataset, made.recipe["method"]),
             "parameters": parameter_count(settings().base_model),
             "dataset": dataset.model_dump(include=KEPT_OF_DATASET),
@@ -191,35 +204,6 @@ def asked(run: RunView) -> dict[str, list[dict[str, str]]]:
         prompt = prompt_for(speaker, [{"role": "user", "content": question}])
         found[question] = [{"role": m["role"], "content": m["content"]} for m in prompt.messages]
     return found
-
-
-def write_rows(speaker: Speaker, dataset_id: str, folder: Path) -> tuple[Path, Path]:
-    """Write the two splits of a dataset of the speaker's tenant into `folder` and return their paths.
-
-    Each conversation stands as the speaker reads it, with the passages that its last question finds and in
-    its prompt: a model answers best from the layout that it was trained on.
-    """
-    with unit_of_work() as uow:
-        paths = datasets.materialise(uow, dataset_id, speaker.knowledge_tenant_id, folder)
-    for path in paths:
-        ground(path, speaker)
-    return paths
-
-
-def ground(path: Path, speaker: Speaker) -> None:
-    """Bring a file of conversations, in place, to what the speaker would read."""
-    if not speaker.knowledge_base_ids and not speaker.template:
-        return
-    lines = []
-    # Not `splitlines`: rows may hold separators that only it takes for ends of lines.
-    for line in path.read_text("utf-8").split("\n"):
-        if not line:
-            continue
-        row = json.loads(line)
-        *before, last = row["messages"]
-        row["messages"] = [*prompt_for(speaker, before).messages, last]
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    path.write_text("".join(lines), "utf-8")
 
 
 def finish(uow: Session, job: JobView, result: dict[str, Any]) -> None:

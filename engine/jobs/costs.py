@@ -13,7 +13,8 @@ class Cost(BaseModel):
     `seconds_spent` are those of all attempts, of a processor or of a GPU as `spent_of` says; they count
     towards the plan's month whatever becomes of the job. `kept_step` is that of the newest checkpoint, None
     where the job has none that counts in steps; `steps_since` were done after it and took about
-    `seconds_since`.
+    `seconds_since`. `charged_micro` is what was paid for all of it so far, in micro-credits, and
+    `unpaid_micro` what the wallet could not pay.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,9 +24,11 @@ class Cost(BaseModel):
     kept_step: int | None
     steps_since: int
     seconds_since: float
+    charged_micro: int = 0
+    unpaid_micro: int = 0
 
     @classmethod
-    def of(cls, job: JobView, spent: Spent) -> "Cost":
+    def of(cls, job: JobView, spent: Spent, *, charged_micro: int = 0, unpaid_micro: int = 0) -> "Cost":
         """Return the cost of a job as its row stands."""
         checkpoint = job.checkpoint or {}
         # With several trials its row counts those; the step is one of the trial at hand.
@@ -38,4 +41,6 @@ class Cost(BaseModel):
             kept_step=None if kept is None else int(kept),
             steps_since=since,
             seconds_since=round(pace * since, 1),
+            charged_micro=charged_micro,
+            unpaid_micro=unpaid_micro,
         )

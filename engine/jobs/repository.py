@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -152,6 +152,37 @@ def spent_on(uow: Session, job_id: str) -> tuple[float, float]:
     ).where(JobAttempt.job_id == job_id)
     cpu, gpu = uow.execute(query).one()
     return float(cpu), float(gpu)
+
+
+def measured(uow: Session, attempts: Iterable[tuple[str, int]]) -> Sequence[Any]:
+    """Return the processor's and the device's milliseconds of attempts, and when they ended."""
+    # While an attempt runs, its device's time ends with the heartbeat of the token that still holds the job.
+    heard = func.greatest(JobAttempt.started_at, Job.heartbeat_at)
+    until = func.coalesce(JobAttempt.ended_at, heard)
+    took = func.round(func.extract("epoch", until - JobAttempt.started_at) * 1000)
+    query = (
+        select(
+            JobAttempt.job_id,
+            JobAttempt.token,
+            JobAttempt.cpu_ms,
+            case((JobAttempt.device_id.is_not(None), took), else_=0).label("gpu_ms"),
+            JobAttempt.ended_at,
+        )
+        .join(Job, Job.id == JobAttempt.job_id)
+        .where(tuple_(JobAttempt.job_id, JobAttempt.token).in_(list(attempts)))
+    )
+    return uow.execute(query).all()
+
+
+def begun(uow: Session, resources: Iterable[str], since: datetime, until: datetime) -> list[tuple[str, int]]:
+    """Return the attempts at jobs of some resources that began in a time."""
+    query = (
+        select(JobAttempt.job_id, JobAttempt.token)
+        .join(Job, Job.id == JobAttempt.job_id)
+        .where(Job.resource.in_(list(resources)))
+        .where(JobAttempt.started_at >= since, JobAttempt.started_at < until)
+    )
+    return [(job_id, token) for job_id, token in uow.execute(query)]
 
 
 def put_machine(uow: Session, name: str, slots: int) -> None:

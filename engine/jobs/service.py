@@ -117,6 +117,19 @@ def resume(uow: Session, job_id: str, tenant_id: str) -> JobView:
     return _view(uow, job)
 
 
+def halt(uow: Session, job_id: str, key: str, facts: dict[str, Any]) -> bool:
+    """Pause any tenant's job for a reason of the catalog that its page shows until it goes on.
+
+    `step` among the facts becomes the one at which it has stopped. False when the job neither waits nor runs.
+    """
+    job = repository.locked(uow, job_id)
+    if job is None or job.state not in ("queued", "running"):
+        return False
+    job.error_key, job.error_facts = key, {**facts, "step": f"{job.done:,}"}
+    _move(uow, job, "paused" if job.state == "queued" else "pausing")
+    return True
+
+
 def hurry(uow: Session, job_id: str) -> JobView:
     """Mark any tenant's waiting job urgent. Conflict when it does not wait."""
     job = repository.locked(uow, job_id)
@@ -289,6 +302,8 @@ def _let_go(uow: Session, job: Job, key: str, facts: dict[str, Any], *, retry: b
     """Settle a job that nobody holds any more; the old holder's token is void from here on."""
     job.token += 1
     if job.state in ("pausing", "cancelling"):
+        if "step" in job.error_facts:
+            job.error_facts = {**job.error_facts, "step": f"{job.done:,}"}
         _move(uow, job, "paused" if job.state == "pausing" else "cancelled")
         return
     job.silent_ends += int(counted)
@@ -315,6 +330,8 @@ def _move(uow: Session, job: Job, state: str) -> None:
     if job.state in ACTIVE and state not in ACTIVE:
         repository.end_attempt(uow, job.id)
         job.machine = job.device_id = None
+    if state in ("succeeded", "cancelled"):
+        job.error_key, job.error_facts = None, {}  # of a pause that did not come to be, or is over
     job.state = state
     job.finished_at = clock.now() if state in FINISHED else None
 

@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         100, ge=1, le=10**9, description="Price of a credit in the currency's smallest unit."
     )
     payout_minimum: int = Field(10_000_000, ge=1, description="Least earnings that are paid out at once.")
+    cpu_hour_micro: int = Field(
+        200_000, ge=0, le=10**12, description="Price of an hour of a processor in trainings; 0: none."
+    )
+    gpu_hour_micro: int = Field(
+        4_000_000, ge=0, le=10**12, description="Price of an hour of a GPU in trainings; 0: none."
+    )
     log_level: str = "INFO"
 
     @property

@@ -33,7 +33,7 @@ def model_card(told: Told, language: str, *, merged: bool = False) -> str:
 
     # A card is made to be shown: the questions that went wrong are rows of somebody's data.
     shown = replace(told.evaluation, failures=()) if told.evaluation else None
-    first, *rest = sections(replace(told, evaluation=shown), language)
+    first, *rest = sections(replace(told, evaluation=shown, charged_micro=0), language)
     parts = [
         f"---\n{_metadata(told.record, merged)}\n---\n",
         as_markdown(told.record.title, [first]),

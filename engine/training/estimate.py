@@ -1,6 +1,7 @@
 """How much memory and time a training needs, from the base model's config and the recipe. No torch here."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,6 +127,15 @@ def fitting(shape: Shape, recipe: LoraRecipe, limit: int, *, device: bool) -> Lo
         else:
             return None
     return recipe
+
+
+def processors() -> int:
+    """Return how many processors a training without a device keeps busy on this machine: all but one.
+
+    The model server works on the same ones; threads that wait for a core it holds cost far more than the
+    core would bring.
+    """
+    return max(1, (os.cpu_count() or 2) - 1)
 
 
 def processor_speed(shape: Shape, method: str = "sft") -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.kit.messages import t
+from engine.kit.money import format_credits
 from engine.training.drawing import curve_svg, curve_words, lines
 from engine.training.layout import Section, Table
 from engine.training.recipe import RANGES, EpochChoice
@@ -33,7 +34,8 @@ class Told:
     """Everything that a report tells. `state` and `trouble`, why it failed, are in the reader's words.
 
     `choice` is what the preset went by, None where that was not written down; `evaluation` is None for an
-    expert that was not tested. `trials` is how many a search made whose best one this is.
+    expert that was not tested. `trials` is how many a search made whose best one this is;
+    `charged_micro` is what its machine time was charged, in micro-credits.
     """
 
     record: RunRecord
@@ -44,6 +46,7 @@ class Told:
     choice: EpochChoice | None = None
     trials: int | None = None
     evaluation: Evaluation | None = None
+    charged_micro: int = 0
 
 
 def sections(told: Told, language: str) -> list[Section]:
@@ -53,7 +56,7 @@ def sections(told: Told, language: str) -> list[Section]:
         _data(told.record, language),
         _recipe(told, language),
         _curve(told, language),
-        _outcome(told.record, language),
+        _outcome(told.record, told.charged_micro, language),
         _evaluation(told, language),
         _origin(told.record, language),
     ]
@@ -200,7 +203,7 @@ def _measured(points: Sequence[Point], language: str) -> Table:
     return Table(headers=headers, rows=rows)
 
 
-def _outcome(record: RunRecord, language: str) -> Section:
+def _outcome(record: RunRecord, charged: int, language: str) -> Section:
     results = record.results
     speed = results.tokens / results.seconds if results.tokens and results.seconds else None
     facts = _table(
@@ -210,8 +213,9 @@ def _outcome(record: RunRecord, language: str) -> Section:
         ("seconds", f"{results.seconds:,.1f}" if results.seconds is not None else ""),
         ("tokens", _number(results.tokens)),
         ("speed", f"{speed:,.0f}" if speed else ""),
+        ("charged", t("money.unit", language, amount=format_credits(charged)) if charged else ""),
     )
-    measured = any(value is not None for value in results.model_dump().values())
+    measured = bool(charged) or any(value is not None for value in results.model_dump().values())
     return Section(heading=t("report.outcome", language), tables=[facts] if measured else [])
 
 

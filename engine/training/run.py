@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from trl import SFTConfig
 from engine.kit.errors import BadInput
 from engine.training.callbacks import EvaluationCallback, RunCallback
 from engine.training.checkpoints import CheckpointStore
+from engine.training.estimate import processors
 from engine.training.examples import load_examples
 from engine.training.failures import explained
 from engine.training.preferences import Trainer, preference_trainer
@@ -216,9 +216,7 @@ def evaluator(
 def _load(base: Path, cuda: bool) -> tuple[Any, Any]:
     """Return a base model and its tokenizer, as every method takes them."""
     if not cuda:
-        # The model server works on the same processor; threads that wait for a core it holds cost
-        # far more than the core would bring.
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        torch.set_num_threads(processors())
     model = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=torch.bfloat16 if cuda else torch.float32,

@@ -16,6 +16,7 @@ def change(person: Person, job_id: str, what: str) -> JobView:
 
 
 def card(job: JobView, language: str) -> str:
-    """Return the card of a job, with its place in line while it waits."""
+    """Return the card of a job, with its place in line while it waits and what it was charged."""
     place = schedule_jobs.place(job) if job.state == "queued" else None
-    return cards.job_card(job, language, access.job_title(job, language), place)
+    charged = schedule_jobs.cost(job).charged_micro
+    return cards.job_card(job, language, access.job_title(job, language), place, charged)

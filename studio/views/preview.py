@@ -8,7 +8,10 @@ from apps import cards
 from apps.theme import FONTS, LIGHT, SERIES
 from engine.flows.plan_limits import Use
 from engine.flows.preview_training import Preview
+from engine.flows.price_training import Price
 from engine.kit.messages import t
+from engine.kit.money import format_credits
+from engine.kit.settings import settings
 from engine.training.estimate import Estimate
 from engine.training.preview import Piece, Seen
 
@@ -35,11 +38,46 @@ def figures(found: Preview, use: Use, language: str) -> str:
         [
             (t("studio.check_memory", language), _memory(needs, language)),
             (t("studio.check_time", language), _time(needs, language)),
+            (t("machine.price", language), price_words(found.price, language)),
             (t("studio.check_tokens", language), f"{found.tokens:,}"),
             (t("studio.check_longest", language), f"{max(found.lengths, default=0):,}"),
         ]
     )
     return shown + "".join(cards.note(words, tone) for words, tone in _remarks(found, use, language))
+
+
+def price_words(price: Price, language: str) -> str:
+    """Return about what a training costs."""
+    if price.free:
+        return t("machine.free_here", language)
+    if price.estimate_micro is None:
+        return t("machine.price_unknown", language)
+    return t("machine.price_about", language, amount=about(price.estimate_micro))
+
+
+def about(micro: int) -> str:
+    """Return an amount as exactly as an estimate is: two figures, and never nothing for something."""
+    figures = max(0, len(str(micro)) - 2)
+    return format_credits(-(-micro // 10**figures) * 10**figures)
+
+
+def price_remarks(price: Price, language: str) -> list[tuple[str, str]]:
+    """Return how a price comes about and what the wallet has, each with its tone; nothing when it is free."""
+    if price.free:
+        return []
+    facts = {
+        "balance": format_credits(price.balance_micro),
+        "needed": about(price.needed_micro),
+        "missing": about(price.missing_micro),
+        "owed": format_credits(price.owed_micro),
+    }
+    told = [(t("machine.price_why", language, **facts), "")]
+    if price.owed_micro:
+        told.append((t("machine.price_owed", language, **facts), ""))
+    if price.missing_micro:
+        key = "machine.price_missing_add" if settings().free_credits else "machine.price_missing"
+        told.append((t(key, language, **facts), "bad"))
+    return told
 
 
 def _memory(needs: Estimate, language: str) -> str:
@@ -76,7 +114,7 @@ def _remarks(found: Preview, use: Use, language: str) -> list[tuple[str, str]]:
     if most is not None:
         left = cards.duration(max(0.0, most - spent), language)
         remarks.append((t("studio.check_price", language, left=left, plan=plan.name), ""))
-    return remarks
+    return remarks + price_remarks(found.price, language)
 
 
 def lengths(found: Preview, language: str) -> go.Figure:

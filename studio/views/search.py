@@ -15,6 +15,7 @@ from engine.kit.messages import t
 from engine.market.schemas import ExpertView
 from engine.training.schemas import RunView, SearchView, Tally, Trial
 from engine.training.search import SearchSpace, best
+from studio.views.preview import price_remarks, price_words
 
 TONES = {"done": "good", "pruned": "calm", "failed": "bad", None: "busy"}
 MARKS: dict[str, dict[str, Any]] = {
@@ -71,6 +72,7 @@ def outlook(found: Outlook, use: Use, language: str) -> str:
         [
             (t("search.tile_trials", language), str(trials)),
             (t("search.tile_time", language), time),
+            (t("machine.price", language), price_words(found.price, language)),
             (t("studio.check_memory", language), memory),
             (t("studio.check_tokens", language), f"{found.tokens:,}"),
         ]
@@ -85,7 +87,7 @@ def outlook(found: Outlook, use: Use, language: str) -> str:
     if most is not None:
         left = cards.duration(max(0.0, most - spent), language)
         shown += cards.note(t("studio.check_price", language, left=left, plan=use.plan.name))
-    return shown
+    return shown + "".join(cards.note(words, tone) for words, tone in price_remarks(found.price, language))
 
 
 def head(search: SearchView, dataset: str, language: str) -> str:

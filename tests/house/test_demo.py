@@ -24,6 +24,7 @@ def test_the_story_is_whole(story: Story) -> None:
     assert story["upload"]["documents"] >= 20
     assert story["index"]["chunks"] == story["chunks"] > 200
     assert story["dataset"]["rows"] >= 300
+    assert story["train"]["charged_micro"] > 0
     assert story["train"]["final_loss"] < story["train"]["first_loss"] / 2
     assert story["quality"]["passed"] and story["published"]["state"] == "published"
 

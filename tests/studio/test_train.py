@@ -6,17 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from apps import costs
 from engine.accounts.schemas import Person
-from engine.flows import prepare_knowledge, train_expert
+from engine.billing import service as billing
+from engine.flows import meter_training, prepare_knowledge, report_training, schedule_jobs, train_expert
+from engine.jobs import service as queue
 from engine.jobs.models import Job
 from engine.kit.database import unit_of_work
-from engine.kit.errors import BadInput, NotFound
+from engine.kit.errors import BadInput, InsufficientCredit, NotFound
+from engine.kit.messages import t
+from engine.kit.money import CREDIT
+from engine.kit.settings import settings
 from engine.knowledge import service
 from engine.training import service as training
 from engine.training.kept import Kept
 from engine.training.schemas import Point, Sample
-from studio.handlers import data, jobs, knowledge, train, trial
-from studio.views import checkpoints
+from studio.handlers import data, jobs, knowledge, search, train, trial
+from studio.views import checkpoints, preview
 from studio.views import train as views
 from tests.engine.flows.test_try_checkpoint import write
 from tests.support import run_queued_jobs
@@ -279,3 +285,43 @@ def test_a_checkpoint_is_asked_on_the_page_and_says_which_one_it_was(
         asyncio.run(ask(other, 1200, "When?"))
     with pytest.raises(NotFound):
         trial.offered(other, run_id, None, "en")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_check_shows_the_price_and_the_job_what_it_was_charged(
+    dana: Person, dataset_id: str, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = train.check(dana, dataset_id, [], "quick", {}, language).figures
+    assert t("machine.free_here", language) in free and "mbe-note bad" not in free
+    monkeypatch.setenv("MBE_CPU_HOUR_MICRO", "36000000")
+    settings.cache_clear()
+    found = train.check(dana, dataset_id, [], "quick", {}, language).figures
+    assert t("machine.price", language) in found and 'mbe-note bad" role="alert"' in found
+    ranges = {"rank": [8], "trials": 4, "learning_rate": 1e-4, "highest_rate": 1e-3}
+    ranges |= {"epochs": 1, "most_epochs": 2}
+    values = dict.fromkeys(train.ADVANCED) | {"dataset": dataset_id, "kb_ids": [], "preset": "quick"}
+    values |= {"name": "Shop", "questions": "", "method": "sft"}
+    several = search.outlook(dana, values, ranges, language)
+    assert t("machine.price", language) in several and "mbe-note bad" in several
+    with pytest.raises(InsufficientCredit):
+        train.start(dana, "Shop", dataset_id, [], "quick", {})
+    with unit_of_work() as uow:
+        billing.top_up(uow, tenant_id=dana.tenant_id, amount_micro=90 * CREDIT, key="k", by=dana.id)
+    assert "mbe-note bad" not in train.check(dana, dataset_id, [], "quick", {}, language).figures
+    run_id = train.start(dana, "Shop", dataset_id, [], "quick", {})
+    claim = schedule_jobs.next_job(("training",), "here")
+    assert claim is not None
+    with unit_of_work() as uow:
+        queue.beat(uow, claim.job.id, claim.token, cpu_ms=100_000)
+    meter_training.chore()
+    job = train.watch(dana, run_id, language).job
+    assert t("cards.charged", language, amount="1.00") in jobs.card(job, language)
+    asked = costs.cancel_words(job, schedule_jobs.cost(job), language)
+    assert t("costs.charged", language, amount="1.00") in asked
+    told = report_training.report(dana, job.id, "html", language).text
+    assert t("report.charged", language) in told
+
+
+def test_an_estimate_is_told_with_two_figures() -> None:
+    shown = {7: "0.000007", 16_667: "0.017", 123_456: "0.13", 4_000_001: "4.10", 0: "0.00"}
+    assert {micro: preview.about(micro) for micro in shown} == shown

@@ -15,14 +15,20 @@ router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 
 
 class CostedJob(JobView):
-    """A job, what was spent on it so far, and how much of that no checkpoint holds."""
+    """A job, what was spent on it so far, and how much of that no checkpoint holds.
+
+    `charged_micro` is what its machine time was charged so far, in micro-credits: trainings, searches and
+    the measuring of prompts cost credits, by the minute.
+    """
 
     cost: Cost
+    charged_micro: int
 
 
 def costed(job: JobView) -> CostedJob:
     """Return a job with its cost."""
-    return CostedJob(**dict(job), cost=schedule_jobs.cost(job))
+    cost = schedule_jobs.cost(job)
+    return CostedJob(**dict(job), cost=cost, charged_micro=cost.charged_micro)
 
 
 @router.get("/{job_id}")
@@ -41,7 +47,7 @@ def pause(job_id: str, caller: Caller) -> CostedJob:
 
 @router.post("/{job_id}/resume")
 def resume(job_id: str, caller: Caller) -> JobView:
-    """Let a paused or failed job go on from its checkpoint."""
+    """Let a paused or failed job go on from its checkpoint; 402 while a training's wallet is too empty."""
     return flow.change_job(caller, job_id, jobs.resume)
 
 

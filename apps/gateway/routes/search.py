@@ -26,7 +26,7 @@ class NewSearch(NewTraining):
 
 @router.post("/search", status_code=202)
 def start(given: NewSearch, caller: Caller) -> dict[str, object]:
-    """Start a search; the best of its trainings becomes an expert."""
+    """Start a search; the best of its trainings becomes an expert. 402 as for a training."""
     space = {**given.space, **({} if given.trials is None else {"trials": given.trials})}
     search, job = flow.start(caller, **given.values(), space=space)
     return {"job_id": job.id, "search": search.model_dump(mode="json"), "job": job.model_dump(mode="json")}

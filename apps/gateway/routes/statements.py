@@ -27,7 +27,8 @@ def statement(
 ) -> Response:
     """Return sums of calls, tokens, charges and refunds, as `json`, `csv` or `parquet`.
 
-    The charges without the refunds are what the ledger took from the wallet in the same days.
+    The charges without the refunds are what the ledger took from the wallet in the same days for calls;
+    `trainings` in the `json` are what it took for the machine time of each training.
     """
     if format == "json":
         found = flow.statement(caller, first, last, by, tenant)
@@ -39,6 +40,9 @@ def statement(
                 "by": list(found.by),
                 "rows": rows,
                 "movements": found.movements,
+                "trainings": [
+                    {name: _plain(value) for name, value in row.items()} for row in found.trainings
+                ],
                 "opening_micro": found.opening_micro,
                 "closing_micro": found.closing_micro,
             }

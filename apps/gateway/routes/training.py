@@ -90,14 +90,18 @@ class Asked(BaseModel):
 
 @router.post("/preview")
 def preview(given: Wanted, caller: Caller) -> dict[str, object]:
-    """Say what `start` would train with the same values: tokens, what is cut, memory, time."""
+    """Say what `start` would train with the same values: tokens, what is cut, memory, time, price.
+
+    `price` is in micro-credits: `estimate_micro` is about what it costs (null where nothing tells how long it
+    takes), `needed_micro` what the wallet must have to start, `missing_micro` what it lacks of that.
+    """
     found = previews.preview(caller, **given.values())
     return {**asdict(found), "fits": found.estimate.fits}
 
 
 @router.post("/start", status_code=202)
 def start(given: NewTraining, caller: Caller) -> dict[str, object]:
-    """Start a LoRA fine-tuning."""
+    """Start a LoRA fine-tuning; 402, with what is missing, when the wallet has less than it will cost."""
     run, job = flow.start(caller, **given.values())
     return {"job_id": job.id, "run": run.model_dump(mode="json"), "job": job.model_dump(mode="json")}
 
@@ -143,7 +147,7 @@ def pause(job_id: str, caller: Caller) -> CostedJob:
 
 @router.post("/{job_id}/resume")
 def resume(job_id: str, caller: Caller) -> JobView:
-    """Go on from the newest checkpoint."""
+    """Go on from the newest checkpoint; 402, with what is missing, while the wallet does not cover that."""
     return change_job(caller, job_id, jobs.resume)
 
 

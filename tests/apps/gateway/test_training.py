@@ -7,9 +7,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from engine.accounts.schemas import Person
-from engine.flows import train_expert
+from engine.flows import meter_training, schedule_jobs, train_expert
+from engine.jobs import service as jobs
 from engine.jobs.models import Job
+from engine.kit.clock import now
 from engine.kit.database import unit_of_work
+from engine.kit.settings import settings
 from engine.training import service as training
 from engine.training.schemas import Point, Sample
 from tests.engine.flows.test_try_checkpoint import write
@@ -286,6 +289,8 @@ def test_pausing_and_cancelling_state_their_cost(
         "kept_step": 20,
         "steps_since": 10,
         "seconds_since": 20.0,
+        "charged_micro": 0,
+        "unpaid_micro": 0,
     }
     assert client.get(f"/admin/training/{job_id}/status").json()["cost"] == cost
     assert client.get(f"/api/jobs/{job_id}").json()["cost"] == cost
@@ -295,3 +300,41 @@ def test_pausing_and_cancelling_state_their_cost(
         assert "cost" not in client.post(f"{root}/resume").json()
     cancelled = client.post(f"/admin/training/{job_id}/cancel").json()
     assert (cancelled["state"], cancelled["id"], cancelled["cost"]) == ("cancelled", job_id, cost)
+
+
+def test_a_training_says_its_price_before_asks_for_it_and_tells_what_it_was_charged(
+    gateway: Gateway, developer: Person, body: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBE_CPU_HOUR_MICRO", "3600000")
+    settings.cache_clear()
+    client = gateway(developer)
+    wanted = {name: value for name, value in body.items() if name != "name"}
+    price = client.post("/admin/training/preview", json=wanted).json()["price"]
+    assert price["free"] is False and price["missing_micro"] == price["needed_micro"] > 0
+    assert price["estimate_micro"] == price["needed_micro"] and price["balance_micro"] == 0
+    for path in ("start", "search"):
+        refused = client.post(f"/admin/training/{path}", json=body)
+        assert refused.status_code == 402
+        assert refused.json()["error"]["code"] == "machine.too_little_to_start_add"
+        assert "play credits" in refused.json()["error"]["message"]
+    client.post("/api/wallet/top-up", json={"amount": "50", "key": "k"}).raise_for_status()
+    job_id = client.post("/admin/training/start", json=body).json()["job_id"]
+    claim = schedule_jobs.next_job(("training",), "here")
+    assert claim is not None and claim.job.id == job_id
+    with unit_of_work() as uow:
+        jobs.beat(uow, job_id, claim.token, cpu_ms=60_000_000)
+    meter_training.chore()
+    seen = client.get(f"/api/jobs/{job_id}").json()
+    assert (seen["state"], seen["charged_micro"]) == ("pausing", 50_000_000)
+    assert seen["cost"]["unpaid_micro"] == 10_000_000 and "Credits ran out" in seen["error"]
+    with unit_of_work() as uow:
+        jobs.ended(uow, job_id, claim.token, code=75, handed_back=True, stopping=False)
+    for path in (f"/api/jobs/{job_id}", f"/admin/training/{job_id}"):
+        refused = client.post(f"{path}/resume")
+        assert refused.status_code == 402 and "Resume" in refused.json()["error"]["message"]
+    today = now().date().isoformat()
+    movements = client.get("/api/statements", params={"from": today, "to": today}).json()["movements"]
+    assert movements == {"top_up": 50_000_000, "training": -50_000_000}
+    assert (
+        gateway(make_person("other@example.com", "developer")).get(f"/api/jobs/{job_id}").status_code == 404
+    )

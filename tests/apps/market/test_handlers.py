@@ -9,9 +9,14 @@ import pytest
 
 from apps.market import cash_views, chat, handlers, views
 from engine.accounts.schemas import Person
+from engine.billing import meters
+from engine.billing import service as billing
+from engine.billing.schemas import Rates
 from engine.flows import fill_wallet, give_back, reconcile, top_up_wallet
 from engine.kit.clock import now
+from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, EngineError, Forbidden, NotFound
+from engine.kit.messages import t
 from engine.kit.settings import settings
 from tests.apps.market.conftest import Publish
 from tests.payments import Provider
@@ -206,3 +211,21 @@ def test_what_was_asked_on_the_page_agrees_with_the_books(
     found = reconcile.compare()
     assert found.differences == [] and found.agrees
     assert found.checked == 7  # three receipts, three usage events, one wallet
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_trainings_and_every_kind_of_movement_stand_on_the_usage_page(poor: Person, language: str) -> None:
+    tenant = poor.tenant_id
+    subject = {"job_id": "job_1", "job_kind": "training.sft", "title": "<b>Shop"}
+    with unit_of_work() as uow:
+        billing.top_up(uow, tenant_id=tenant, amount_micro=5_000_000, key="k", by=poor.id)
+        rates = Rates(cpu_hour_micro=3_600_000, gpu_hour_micro=0)
+        meters.start(uow, key="job_1:1", tenant_id=tenant, work_id="job_1", subject=subject, rates=rates)
+        for cpu_ms in (1_000_000, 1_250_000):
+            meters.charge(uow, "job_1:1", cpu_ms=cpu_ms, gpu_ms=0)
+    shown = handlers.usage(poor, 7, language).tables
+    for kind in ("top_up", "training"):
+        assert t(f"cash.moved_by_{kind}", language) in shown
+    assert "&lt;b&gt;Shop" in shown and views._credits(1_250_000, language) in shown
+    assert views._credits(3_750_000, language) in shown
+    assert all(t(f"cash.moved_by_{kind}", language) for kind in (*cash_views.MOVED_BY, "other"))

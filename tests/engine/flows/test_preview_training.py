@@ -7,6 +7,7 @@ import pytest
 from engine.accounts.schemas import Person
 from engine.flows import (
     estimate_training,
+    ground_rows,
     import_dataset,
     prepare_knowledge,
     preview_training,
@@ -69,7 +70,7 @@ def test_rows_with_odd_separators_are_rows_like_others(dana: Person, tmp_path: P
     assert len(found.lengths) == odd.train_rows
     base = prepare_knowledge.create_base(dana, name="Help", language="en")
     reader = Speaker(name="Odd", knowledge_base_ids=(base.id,), knowledge_tenant_id=dana.tenant_id)
-    paths = train_expert.write_rows(reader, odd.id, tmp_path / "rows")
+    paths = ground_rows.write_rows(reader, odd.id, tmp_path / "rows")
     assert sum(len(path.read_text("utf-8").split("\n")) - 1 for path in paths) == 40
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.accounts.schemas import Person
-from engine.flows import import_dataset, prepare_knowledge, publish_expert, train_expert
+from engine.flows import ground_rows, import_dataset, prepare_knowledge, publish_expert, train_expert
 from engine.flows.speak import Speaker
 from engine.kit.database import unit_of_work
 from engine.kit.errors import BadInput, NotFound
@@ -123,7 +123,7 @@ def test_preferences_keep_their_other_answers_beside_passages(
     data = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
     pairs = import_dataset.import_file(dana, name="Pairs", filename="t.jsonl", source=BytesIO(data))
     reader = Speaker(name="Prices", knowledge_base_ids=tuple(base_ids), knowledge_tenant_id=dana.tenant_id)
-    for path in train_expert.write_rows(reader, pairs.id, tmp_path):
+    for path in ground_rows.write_rows(reader, pairs.id, tmp_path):
         (row,) = (json.loads(line) for line in path.read_text("utf-8").splitlines())
         assert row["rejected"] == "不知道。" and row["messages"][-1]["content"] == ANSWER
         assert len(row["messages"]) == 3 and "[1]" in row["messages"][1]["content"]

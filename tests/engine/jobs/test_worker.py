@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import pytest
 from sqlalchemy import text
 
 from engine import worker
+from engine.billing import service as billing
+from engine.flows import meter_training, reconcile
 from engine.jobs import service
 from engine.jobs.schemas import JobView
 from engine.kit import logs
 from engine.kit.database import unit_of_work
+from engine.kit.errors import InsufficientCredit
+from engine.kit.money import CREDIT
 from engine.kit.settings import settings
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
@@ -71,6 +76,71 @@ def tables(db: str) -> None:
     with unit_of_work() as uow:
         for statement in statements:
             uow.execute(text(statement))
+
+
+@pytest.fixture
+def prices(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor costs 1,000 credits an hour: the start of a process takes more than a tenth of one."""
+    monkeypatch.setenv("MBE_CPU_HOUR_MICRO", str(1_000 * CREDIT))
+    settings.cache_clear()
+    with unit_of_work() as uow:
+        uow.execute(
+            text("insert into tenants (id, name, plan, created_at) values ('ten_1', 'One', 'pro', now())")
+        )
+
+
+def fill(amount_micro: int) -> None:
+    with unit_of_work() as uow:
+        key = f"top {amount_micro}"
+        billing.top_up(uow, tenant_id="ten_1", amount_micro=amount_micro, key=key, by="per_1")
+
+
+def charge_until_closed(meters: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(rows("select key from billing_meters where state = 'closed'")) < meters:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert reconcile.compare().agrees
+
+
+TRAINING: dict[str, Any] = {"queue": "training", "resource": "training"}
+
+
+def test_a_training_whose_wallet_runs_dry_is_paused_by_its_worker_and_goes_on_when_it_is_filled(
+    prices: None, start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "LAG", timedelta(0))
+    fill(50_000)
+    job = submit("count", params={"steps": 60, "pause": 0.1, "estimate_micro": 50_000}, **TRAINING)
+    start_worker()
+    wait(job, lambda job: bool(meter_training.chore()) and job.state != "running" and job.attempt == 1)
+    paused = wait_for(job, "paused", "succeeded")
+    assert paused.state == "paused" and paused.checkpoint == {"at": paused.done}
+    assert f"at step {paused.done}." in (paused.error or "")
+    charge_until_closed(1)
+    assert rows("select balance_micro from billing_wallets") == [0]
+    with pytest.raises(InsufficientCredit), unit_of_work() as uow:
+        meter_training.resume(uow, job, "ten_1")
+    fill(1_000 * CREDIT)
+    with unit_of_work() as uow:
+        meter_training.resume(uow, job, "ten_1")
+    assert wait_for(job, "succeeded", "failed").state == "succeeded"
+    charge_until_closed(2)
+    assert rows("select sum(unpaid_micro) from billing_meters") == [0]
+
+
+def test_an_attempt_that_is_killed_costs_what_it_had_measured(
+    prices: None, start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "LAG", timedelta(0))
+    fill(1_000 * CREDIT)
+    job = submit("count", params={"steps": 20, "pause": 0.1, "die_after": 15}, **TRAINING)
+    start_worker()
+    assert wait_for(job, "succeeded", "failed").state == "succeeded"
+    charge_until_closed(2)
+    charged = rows("select charged_micro from billing_meters where unpaid_micro = 0")
+    assert len(charged) == 2 and all(charged)
+    assert rows("select balance_micro from billing_wallets") == [1_000 * CREDIT - sum(charged)]
 
 
 def test_each_way_a_job_can_end(start_worker: Start, home: Path) -> None:
