@@ -26,6 +26,7 @@ from apps.gateway.routes import (
     take_along,
     training,
     uploads,
+    upstreams,
     wallet,
     webhooks,
 )
@@ -59,6 +60,7 @@ def create_app() -> FastAPI:
         reports,
         take_along,
         market,
+        upstreams,
         arena,
         human_eval,
         jobs,
