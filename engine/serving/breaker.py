@@ -17,8 +17,8 @@ class Terms:
     """When a breaker opens and for how long; times in seconds, `window` as so many buckets of one second.
 
     It opens when more than one in `share` of at least `least` calls failed, or `row` calls one after the
-    other. A closed one wants a probe when no call went well for `quiet`. A probe that does not end is given up
-    after `patience`.
+    other. A closed one wants a probe when no call went well for `quiet`. A probe that does not end is given
+    up after `patience`.
     """
 
     window: int = 30
@@ -53,7 +53,7 @@ class Breaker:
         return "open" if at < self._opened + self._wait else "half_open"
 
     def wait(self, at: float) -> float:
-        """Return in how many seconds a probe is wanted; a closed one wants it if nothing goes well till then."""
+        """Return in how many seconds a probe is wanted, a closed one's if nothing goes well till then."""
         since, wait = (
             (self._quiet_since, self._terms.quiet) if self._opened is None else (self._opened, self._wait)
         )
