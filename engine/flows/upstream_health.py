@@ -32,6 +32,8 @@ log = logger(__name__)
 
 DECLARED_SECONDS = 1.0
 LOOK_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
+"""How long a call that finds every server broken waits for a probe that is due."""
 IDLE_SECONDS = 60.0
 """A working server that nobody asked for so long is not probed any more."""
 
@@ -50,7 +52,7 @@ class Servers:
 
     def __init__(self, *, terms: Terms = TERMS, clock: Callable[[], float] = time.monotonic) -> None:
         self._terms, self._clock = terms, clock
-        self._lock = Lock()
+        self._lock = Lock()  # nothing that takes it is called within
         self._reading = Lock()
         self._read_at = float("-inf")
         self._declared: tuple[Upstream, ...] = (BUILT_IN,)
@@ -91,7 +93,7 @@ class Servers:
     async def order(self, model: str, *, public: bool) -> list[Upstream]:
         """Return the servers that may answer for an expert now, in the order to try them."""
         able = [one for one in await self.declared() if upstreams.serves(one, model, public=public)]
-        ready = [one for one in able if one.name != LOCAL or state.answers()]
+        ready = await self._ready(able)
         found = upstreams.order(ready, self.works, random.random)
         # Whoever asks before the built-in server is ready hears from it how far it is.
         return found or upstreams.order(able if not ready else (), self.works, random.random)
@@ -99,7 +101,20 @@ class Servers:
     async def can_answer(self, model: str, *, public: bool) -> bool:
         """Return whether some server would answer for an expert now."""
         able = [one for one in await self.declared() if upstreams.serves(one, model, public=public)]
-        return any(self.works(one.name) and (one.name != LOCAL or state.answers()) for one in able)
+        return any(self.works(one.name) for one in await self._ready(able))
+
+    async def _ready(self, able: list[Upstream]) -> list[Upstream]:
+        """Return the servers that have started; while all of them are broken, see to it that those that wait
+        for a probe get it.
+
+        Else they would wait for good where no event loop goes on between calls.
+        """
+        ready = [one for one in able if one.name != LOCAL or state.answers()]
+        for one in ready:
+            if any(self.works(each.name) for each in ready):
+                break
+            await self._probe_if_due(one, PATIENCE_SECONDS)
+        return ready
 
     def works(self, name: str) -> bool:
         """Return whether calls go to a server."""
@@ -138,8 +153,9 @@ class Servers:
             metrics.upstream_error(upstream.name)
             if upstream.name == LOCAL and not state.answers():
                 return
+        breaker = self._breaker(upstream.name)
         with self._lock:
-            self._breaker(upstream.name).record(good, self._clock())
+            breaker.record(good, self._clock())
         self._show(upstream.name)
 
     async def probe(self, upstream: Upstream, *, seconds: float = 20.0) -> Probed:
@@ -174,10 +190,23 @@ class Servers:
         self._probes[upstream.name] = found
         if not good:
             metrics.upstream_error(upstream.name)
+        breaker = self._breaker(upstream.name)
         with self._lock:
-            self._breaker(upstream.name).probed(good, self._clock())
+            breaker.probed(good, self._clock())
         self._show(upstream.name)
         return found
+
+    async def _probe_if_due(self, upstream: Upstream, seconds: float) -> None:
+        breaker = self._breaker(upstream.name)
+        with self._lock:
+            mine = breaker.take_probe(self._clock())
+        if not mine:
+            return
+        try:
+            await self._probe(upstream, seconds)
+        except BaseException:
+            breaker.drop_probe()
+            raise
 
     async def _watch(self, name: str) -> None:
         """Probe a server whenever it is due, until it is gone or works and is not asked any more."""
@@ -192,15 +221,7 @@ class Servers:
                 if name == LOCAL and not state.answers():
                     await asyncio.sleep(LOOK_SECONDS)
                     continue
-                with self._lock:
-                    mine = breaker.take_probe(self._clock())
-                if not mine:
-                    continue
-                try:
-                    await self._probe(upstream, 20.0)
-                except BaseException:
-                    breaker.drop_probe()
-                    raise
+                await self._probe_if_due(upstream, 20.0)
         finally:
             self._watching.pop((asyncio.get_running_loop(), name), None)
 

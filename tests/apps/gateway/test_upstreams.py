@@ -1,116 +1,40 @@
 """Several model servers behind the real gateway: who is asked, what is tried again, what is paid."""
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from engine.accounts.schemas import Person
-from engine.analytics.models import UsageEventRow
-from engine.billing import service as billing
 from engine.flows import upstream_health
 from engine.flows.upstream_health import Servers
-from engine.kit.database import unit_of_work
 from engine.kit.money import CREDIT
 from engine.kit.settings import settings
-from engine.market.schemas import ExpertView
 from engine.serving.breaker import Terms
 from tests import model_servers
-from tests.apps.gateway.test_chat import balance, fill
+from tests.apps.gateway.test_chat import balance
 from tests.apps.gateway.test_replies import leave
-from tests.model_servers import ModelServer, Mood
-from tests.support import make_person
+from tests.apps.gateway.upstreams import (
+    CALLS,
+    CHAT,
+    QUESTION,
+    Gateway,
+    client,
+    closing,
+    declare,
+    one,
+    operator,
+    other,
+    pair,
+    said,
+    turn_off_local,
+)
+from tests.model_servers import ModelServer
 
-Gateway = Callable[[Person | None], TestClient]
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
-QUESTION = {"model": "help-desk", "messages": [{"role": "user", "content": "How long do returns take?"}]}
-PROMPT = {"model": "help-desk", "prompt": "Returns take"}
-CALLS = [
-    (CHAT, QUESTION),
-    (TEXT, PROMPT),
-    (CHAT, QUESTION | {"stream": True}),
-    (TEXT, PROMPT | {"stream": True}),
-]
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[tuple[ModelServer, ModelServer]]:
-    """Two servers of this file."""
-    with ExitStack() as stack:
-        one, other = (stack.enter_context(model_servers.running(says)) for says in ("one", "other"))
-        yield one, other
-
-
-@pytest.fixture
-def one(pair: tuple[ModelServer, ModelServer]) -> ModelServer:
-    """A server that saw nothing yet."""
-    return _fresh(pair[0])
-
-
-@pytest.fixture
-def other(pair: tuple[ModelServer, ModelServer]) -> ModelServer:
-    """Another one."""
-    return _fresh(pair[1])
-
-
-def _fresh(server: ModelServer) -> ModelServer:
-    server.mood, server.calls, server.probes, server.cut = "well", 0, 0, 0
-    server.keys, server.models, server.names = [], [], ("base",)
-    return server
-
-
-@pytest.fixture
-def operator(gateway: Gateway) -> TestClient:
-    return gateway(make_person("op@example.com", "operator"))
-
-
-@pytest.fixture
-def client(gateway: Gateway, consumer: Person, published: ExpertView) -> Iterator[TestClient]:
-    """A consumer's client, with one event loop for all its calls."""
-    fill(consumer)
-    with gateway(consumer) as made:
-        yield made
-
-
-def declare(operator: TestClient, server: ModelServer | str, **more: Any) -> dict[str, Any]:
-    address = server if isinstance(server, str) else server.address
-    given = {"name": f"s{time.monotonic_ns()}", "base_url": address, "served_as": "m", **more}
-    answer = operator.post("/api/upstreams", json=given)
-    assert answer.status_code == 201, answer.text
-    return dict(answer.json())
-
-
-def turn_off_local(operator: TestClient) -> None:
-    assert operator.patch("/api/upstreams/local", json={"enabled": False}).status_code == 200
-
-
-def said(answer: Response) -> str:
-    """Return the words of an answer of any of the four kinds."""
-    assert answer.status_code == 200, answer.text
-    if answer.headers["content-type"].startswith("text/event-stream"):
-        found = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
-        choices = [choice for chunk in found for choice in chunk.get("choices", ())]
-    else:
-        choices = answer.json()["choices"]
-    texts = [
-        one["text"] if "text" in one else (one.get("message") or one["delta"]).get("content")
-        for one in choices
-    ]
-    return "".join(text or "" for text in texts).strip()
-
-
-def closing(answer: Response) -> dict[str, Any]:
-    """Return what holds the receipt."""
-    if not answer.headers["content-type"].startswith("text/event-stream"):
-        return dict(answer.json())
-    found = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
-    return dict(found[-1])
+__all__ = ["client", "one", "operator", "other", "pair"]
 
 
 @pytest.mark.parametrize(("path", "body"), CALLS)
@@ -310,89 +234,6 @@ def test_leaving_counts_for_nothing(client: TestClient, operator: TestClient, on
         asyncio.run(leave(client, None, QUESTION | {"stream": True, "seed": seed}))
     assert one.calls == 6
     assert state_of(operator, made) == "closed"
-
-
-SORRY = "We are away for a moment. Call 555-0100."
-
-
-def money(person: Person) -> tuple[int, int, int, int]:
-    """Return balance, held, the ledger's sum and how many movements there are."""
-    with unit_of_work() as uow:
-        return (
-            billing.balance(uow, person.tenant_id),
-            billing.held(uow, person.tenant_id),
-            billing.ledger_sum(uow),
-            len(billing.entries(uow, person.tenant_id, limit=500)),
-        )
-
-
-@pytest.mark.parametrize("mood", ["fails", "opens"])
-@pytest.mark.parametrize(("path", "body"), CALLS)
-def test_a_declared_text_stands_in_and_costs_nothing(
-    gateway: Gateway,
-    client: TestClient,
-    operator: TestClient,
-    developer: Person,
-    consumer: Person,
-    one: ModelServer,
-    mood: Mood,
-    path: str,
-    body: dict[str, Any],
-) -> None:
-    turn_off_local(operator)
-    declare(operator, one)
-    one.mood = mood
-    before = money(consumer)
-    assert client.post(path, json=body).status_code == 502
-    written = gateway(developer).put("/api/market/experts/help-desk/degraded", json={"text": SORRY})
-    assert written.status_code == 200
-    # Also when the server is broken and nobody is asked any more.
-    for _ in range(6):
-        answer = client.post(path, json=body, headers={"Idempotency-Key": "k"})
-        assert (answer.headers["X-Degraded"], said(answer)) == ("1", SORRY)
-        assert '"finish_reason":"stop"' in answer.text and "Idempotent-Replayed" not in answer.headers
-        end = closing(answer)
-        assert end["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        assert (end["receipt"]["state"], end["receipt"]["charged_micro"]) == ("released", 0)
-    assert money(consumer) == before
-    with unit_of_work() as uow:
-        found = [(row.outcome, row.output_tokens) for row in uow.query(UsageEventRow).all()]
-    assert sorted(found) == [("degraded", 0)] * 6 + [("failed", 0)]
-    # The key is free: once a server is back, the answer is one.
-    one.mood = "well"
-    for each in operator.get("/api/upstreams").json():
-        operator.post(f"/api/upstreams/{each['id']}/probe")
-    answer = client.post(path, json=body, headers={"Idempotency-Key": "k"})
-    assert said(answer) == "one" and "X-Degraded" not in answer.headers
-
-
-def test_no_text_stands_in_after_the_first_word_or_for_a_refused_request(
-    gateway: Gateway, client: TestClient, operator: TestClient, developer: Person, one: ModelServer
-) -> None:
-    turn_off_local(operator)
-    declare(operator, one)
-    gateway(developer).put("/api/market/experts/help-desk/degraded", json={"text": SORRY})
-    one.mood = "breaks"
-    answer = client.post(CHAT, json=QUESTION | {"stream": True})
-    assert "inference.broke_off" in answer.text and SORRY not in answer.text
-    one.mood = "refuses"
-    assert client.post(CHAT, json=QUESTION).status_code == 400
-
-
-def test_only_the_owner_writes_the_text(gateway: Gateway, developer: Person, published: ExpertView) -> None:
-    address = "/api/market/experts/help-desk/degraded"
-    mine = gateway(developer)
-    rival = gateway(make_person("rival@example.com", "developer"))
-    assert mine.get(address).status_code == 404
-    assert mine.put(address, json={"text": SORRY}).json()["text"] == SORRY
-    assert mine.get(address).json()["text"] == SORRY
-    for method, body in (("GET", None), ("PUT", {"text": "hacked"}), ("DELETE", None)):
-        assert rival.request(method, address, json=body).status_code == 404
-    assert mine.get("/api/market/experts/nobody/degraded").status_code == 404
-    for text in ("", " ", "x" * 2001):
-        refused = mine.put(address, json={"text": text})
-        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "text")
-    assert mine.delete(address).status_code == 204 and mine.get(address).status_code == 404
 
 
 def test_only_operators_declare_servers(
