@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from engine.accounts.schemas import Person
+from engine.flows import degraded_answers, upstream_health
 from engine.inference import pool
 from engine.kit import blobs, database, migrate
 from engine.kit.settings import settings
@@ -37,6 +38,8 @@ def forget_everything() -> None:
     database.forget_connections()
     blobs.blobs.cache_clear()
     settings.cache_clear()
+    upstream_health.start_anew()
+    degraded_answers.forget()
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from apps.gateway.routes import (
     take_along,
     training,
     uploads,
+    upstreams,
     wallet,
     webhooks,
 )
@@ -60,6 +61,7 @@ def create_app() -> FastAPI:
         reports,
         take_along,
         market,
+        upstreams,
         arena,
         human_eval,
         jobs,

@@ -30,6 +30,7 @@ from engine.serving.replies import LARGEST, check_key
 from engine.serving.schemas import Reply
 
 HEADER = "idempotency-key"
+DEGRADED = "x-degraded"
 REPLAYED = {"Idempotent-Replayed": "true"}
 PARAMETER = {
     "name": "Idempotency-Key",
@@ -78,10 +79,15 @@ async def once(request: Request, offer: Offer, answering: Callable[[Offer], Awai
     except BaseException:
         await _surely(answer_once.leave, found, lambda _: None)
         raise
+    # Who left before the first word, or got a text that stood in for an answer, may ask again.
+    final = response.status_code == 200 and DEGRADED not in response.headers
     if isinstance(response, StreamingResponse):
         events = cast(AsyncGenerator[bytes, None], response.body_iterator)
-        kept = _kept(found, events, response.status_code)
+        kept = _kept(found, events, response.status_code) if final else _freed(found, events)
         return ClosedStream(kept, response.status_code, headers=dict(response.headers))
+    if not final:
+        await _surely(answer_once.leave, found, lambda _: None)
+        return response
     body, kind = bytes(response.body), response.media_type or ""
     await _surely(answer_once.keep, found, Reply(status=response.status_code, media_type=kind, body=body))
     return response
@@ -93,6 +99,16 @@ def _digest(request: Request, offer: Offer, raw: bytes) -> str:
         raw = json.dumps(json.loads(raw), sort_keys=True).encode()
     head = f"{request.method} {request.scope['path']} {offer.expert.name}\n"
     return hashlib.sha256(head.encode() + raw).hexdigest()
+
+
+async def _freed(offer: Offer, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield events, and free the key when they have ended."""
+    try:
+        async with aclosing(events):
+            async for part in events:
+                yield part
+    finally:
+        await _surely(answer_once.leave, offer, lambda _: None)
 
 
 async def _kept(

@@ -259,7 +259,7 @@ def chips(passages: Sequence[Passage], answer: str, busy: bool, name: str, langu
 
 def finish(reason: str, language: str) -> str:
     """Return how an answer ended."""
-    known = ("stop", "length", "cancelled", "failed", "expired")
+    known = ("stop", "length", "cancelled", "failed", "expired", "degraded")
     return t(f"marketplace.finish_{reason if reason in known else 'other'}", language, finish=reason)
 
 

@@ -16,13 +16,13 @@ import anyio.to_thread
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.billing.schemas import Receipt
-from engine.flows import charge_call, speak
+from engine.flows import charge_call, degraded_answers, speak
 from engine.flows.call_ticket import Credentials, Offer, Ticket
 from engine.flows.speak import Prompt, Sampling, Speaker
-from engine.inference import state, tokens
+from engine.inference import tokens
 from engine.inference.schemas import Completion, Usage
 from engine.kit.database import unit_of_work
-from engine.kit.errors import BadInput, NotReady
+from engine.kit.errors import BadInput
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
 from engine.knowledge.retrieve import EVERYTHING
@@ -79,7 +79,8 @@ def require_room(sampling: Sampling) -> None:
 class AnswerPart:
     """One piece of an answer: first the passages and the hold, then words, at last how it ended.
 
-    `choices` are OpenAI's, as the model server sent them; `headers` of the first part tell of limits.
+    `choices` are OpenAI's, as the model server sent them; `headers` of the first part tell of limits, those
+    of words that they only stand in for an answer.
     """
 
     kind: Literal["passages", "text", "done"]
@@ -107,14 +108,13 @@ class Admitted:
 async def admitted(offer: Offer, request: ChatRequest) -> AsyncIterator[Admitted]:
     """Prepare an answer, hold what it may cost at most, and settle at the end of the block.
 
-    Raises NotReady while the model server warms up, BadInput when the conversation is too long,
+    Raises NotReady while no model server could answer, BadInput when the conversation is too long,
     InsufficientCredit with the amount missing.
     """
     started = time.monotonic()
-    if not state.answers():
-        raise NotReady("inference.warming_up", retry_after=10)
-    require_length(sum(len(m["content"]) for m in request.messages), "messages")
     speaker = Speaker.of(offer.expert)
+    await degraded_answers.require_answer(speaker)
+    require_length(sum(len(m["content"]) for m in request.messages), "messages")
     if speaker.knowledge_base_ids:
         prompt = await anyio.to_thread.run_sync(speak.prompt_for, speaker, request.messages, request.only)
     else:
@@ -154,11 +154,13 @@ async def answer(who: Person | Offer, request: ChatRequest) -> AsyncGenerator[An
             headers=ticket.headers,
         )
         spoken = speak.words(call.speaker, call.prompt.messages, call.sampling)
+        spoken = degraded_answers.words(ticket, spoken, choices=call.sampling.choices)
         async with aclosing(spoken) as deltas:
             async for delta in deltas:
                 ticket.take(delta)
                 if delta.text or delta.choices:
-                    yield AnswerPart(kind="text", text=delta.text, choices=delta.choices)
+                    told = degraded_answers.HEADERS if ticket.degraded else {}
+                    yield AnswerPart(kind="text", text=delta.text, choices=delta.choices, headers=told)
     yield AnswerPart(
         kind="done", finish_reason=ticket.finish_reason, usage=ticket.counted, receipt=ticket.receipt
     )
@@ -178,7 +180,8 @@ class WholeAnswer:
 async def whole_answer(offer: Offer, request: ChatRequest) -> WholeAnswer:
     """Return a paid answer. Cancelling it stops the model; nothing was delivered, so nothing is paid."""
     async with admitted(offer, request) as call:
-        completion = await speak.whole(call.speaker, call.prompt.messages, call.sampling)
+        spoken = speak.whole(call.speaker, call.prompt.messages, call.sampling)
+        completion = await degraded_answers.whole(call.ticket, spoken, choices=call.sampling.choices)
         call.ticket.take(completion)
     receipt = call.ticket.receipt
     assert receipt is not None
@@ -187,7 +190,7 @@ async def whole_answer(offer: Offer, request: ChatRequest) -> WholeAnswer:
         passages=call.prompt.passages,
         usage=call.ticket.counted,
         receipt=receipt,
-        headers=call.ticket.headers,
+        headers=call.ticket.headers | (degraded_answers.HEADERS if call.ticket.degraded else {}),
     )
 
 

@@ -68,11 +68,15 @@ class Ticket:
     running: dict[int, int] = field(default_factory=dict)
     usage: Usage | None = None
     finish_reason: str | None = None
+    degraded: bool = False
     receipt: Receipt | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def take(self, said: Delta | Completion) -> None:
-        """Note what the model said and what its server counted."""
+        """Note what the model said and what its server counted; of a text that stands in only its end."""
+        if self.degraded:
+            self.finish_reason = said.finish_reason
+            return
         if isinstance(said, Delta) and said.usage and said.choices:
             # A running count is that of the choice it comes with.
             self.running[said.choices[0].get("index", 0)] = said.usage.completion_tokens
@@ -90,12 +94,13 @@ class Ticket:
     @property
     def outcome(self) -> str:
         """How it ended, in a word."""
-        return self.finish_reason or "cancelled"
+        return "degraded" if self.degraded else self.finish_reason or "cancelled"
 
     @property
     def paid_for(self) -> bool:
-        """Whether there is anything to pay: not for a call that failed or was left without a word."""
-        return bool(self.delivered) or self.outcome not in ("failed", "cancelled")
+        """Whether there is anything to pay: not for a call that failed, was left without a word, or got a
+        text that stood in for the answer."""
+        return bool(self.delivered) or self.outcome not in ("failed", "cancelled", "degraded")
 
     @property
     def counted(self) -> Usage:

@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-from engine.flows import charge_call
+from engine.flows import charge_call, degraded_answers, speak
 from engine.flows.answer_request import AnswerPart, WholeAnswer, require_length, require_room
 from engine.flows.call_ticket import Offer, Ticket
-from engine.flows.speak import Sampling
-from engine.inference import pool, state, tokens
-from engine.kit.errors import BadInput, NotReady
+from engine.flows.speak import Sampling, Speaker
+from engine.inference import tokens
+from engine.kit.errors import BadInput
 from engine.kit.settings import settings
 
 
@@ -33,8 +33,7 @@ async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[T
     started = time.monotonic()
     if offer.expert.template:
         raise BadInput("chat.only_in_turns", field="model", name=offer.expert.name)
-    if not state.answers():
-        raise NotReady("inference.warming_up", retry_after=10)
+    await degraded_answers.require_answer(Speaker.of(offer.expert))
     require_length(len(request.prompt), "prompt")
     input_tokens = tokens.of_text(request.prompt) + 1
     most = settings().max_model_len
@@ -58,14 +57,14 @@ async def stream(offer: Offer, request: TextRequest) -> AsyncGenerator[AnswerPar
     """
     async with _admitted(offer, request) as (ticket, sampling):
         yield AnswerPart(kind="passages", hold_id=ticket.hold_id, headers=ticket.headers)
-        spoken = pool.open_stream(
-            offer.expert.adapter_prefix or None, request.prompt, **sampling.parameters()
-        )
+        spoken = speak.words(Speaker.of(offer.expert), request.prompt, sampling)
+        spoken = degraded_answers.words(ticket, spoken, plain=True, choices=sampling.choices)
         async with aclosing(spoken) as deltas:
             async for delta in deltas:
                 ticket.take(delta)
                 if delta.choices:
-                    yield AnswerPart(kind="text", text=delta.text, choices=delta.choices)
+                    told = degraded_answers.HEADERS if ticket.degraded else {}
+                    yield AnswerPart(kind="text", text=delta.text, choices=delta.choices, headers=told)
     yield AnswerPart(
         kind="done", finish_reason=ticket.finish_reason, usage=ticket.counted, receipt=ticket.receipt
     )
@@ -74,8 +73,8 @@ async def stream(offer: Offer, request: TextRequest) -> AsyncGenerator[AnswerPar
 async def whole(offer: Offer, request: TextRequest) -> WholeAnswer:
     """Return the continuation in one piece."""
     async with _admitted(offer, request) as (ticket, sampling):
-        adapter = offer.expert.adapter_prefix or None
-        completion = await pool.complete(adapter, request.prompt, **sampling.parameters())
+        spoken = speak.whole(Speaker.of(offer.expert), request.prompt, sampling)
+        completion = await degraded_answers.whole(ticket, spoken, plain=True, choices=sampling.choices)
         ticket.take(completion)
     assert ticket.receipt is not None
     return WholeAnswer(
@@ -83,5 +82,5 @@ async def whole(offer: Offer, request: TextRequest) -> WholeAnswer:
         passages=(),
         usage=ticket.counted,
         receipt=ticket.receipt,
-        headers=ticket.headers,
+        headers=ticket.headers | (degraded_answers.HEADERS if ticket.degraded else {}),
     )

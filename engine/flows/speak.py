@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 import anyio.to_thread
 
-from engine.inference import pool, state
+from engine.flows import try_upstreams
+from engine.flows.try_upstreams import Wanted
+from engine.inference import state
 from engine.inference.adapters import Adapter
 from engine.inference.base_model import parameter_count
+from engine.inference.client import Prompt as Asked
 from engine.inference.schemas import Completion, Delta
 from engine.kit.errors import BadInput
 from engine.kit.prompts import Message, grounded, templated
@@ -28,9 +30,10 @@ SMALL = 100_000_000
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
     """Who answers: an adapter (none is the plain base model), a developer's prompt (see `templated`; none is
-    plain too), and the knowledge it may quote."""
+    plain too), and the knowledge it may quote. For a `public` one any server of its name may speak."""
 
     name: str
+    public: bool = False
     adapter: Adapter | None = None
     template: str = ""
     knowledge_base_ids: tuple[str, ...] = ()
@@ -41,11 +44,17 @@ class Speaker:
         """Return the speaker of an expert's version."""
         return cls(
             name=expert.name,
+            public=expert.state == "published",
             adapter=expert.adapter_prefix or None,
             template=expert.template,
             knowledge_base_ids=tuple(expert.knowledge_base_ids),
             knowledge_tenant_id=expert.knowledge_tenant_id,
         )
+
+    @property
+    def wanted(self) -> Wanted:
+        """Return what a model server is asked for."""
+        return Wanted(name=self.name, adapter=self.adapter, public=self.public)
 
 
 BASE = Speaker(name="base")
@@ -144,19 +153,14 @@ def _small(base_model: str) -> bool:
     return parameter_count(base_model) < SMALL
 
 
-async def words(
-    speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY
-) -> AsyncGenerator[Delta, None]:
+def words(speaker: Speaker, prompt: Asked, sampling: Sampling = GREEDY) -> AsyncGenerator[Delta, None]:
     """Yield the answer to a prepared prompt as it is spoken. Closing it stops the model at once."""
-    answer = pool.open_stream(speaker.adapter, messages, **sampling.parameters())
-    async with aclosing(answer) as deltas:
-        async for delta in deltas:
-            yield delta
+    return try_upstreams.open_stream(speaker.wanted, prompt, **sampling.parameters())
 
 
-async def whole(speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Completion:
+async def whole(speaker: Speaker, prompt: Asked, sampling: Sampling = GREEDY) -> Completion:
     """Return the answer to a prepared prompt in one piece. Cancelling it stops the model at once."""
-    return await pool.complete(speaker.adapter, messages, **sampling.parameters())
+    return await try_upstreams.complete(speaker.wanted, prompt, **sampling.parameters())
 
 
 async def whole_answer(speaker: Speaker, messages: Sequence[Message], sampling: Sampling = GREEDY) -> str:

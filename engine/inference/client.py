@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from engine.inference.errors import ModelMissing, PromptTooLong, RequestRefused
+from engine.inference.errors import AdapterRefused, ModelMissing, PromptTooLong, RequestRefused
 from engine.inference.schemas import Completion, Delta, TokenScore, Usage
 from engine.inference.sse import events
 from engine.kit.errors import EngineError, NotReady, UpstreamFailed
@@ -159,14 +159,14 @@ class ModelClient:
     async def load_adapter(self, name: str, folder: Path) -> None:
         """Make the server serve the PEFT adapter in `folder` as model `name`; again is no error.
 
-        Raises UpstreamFailed when the server refuses it.
+        Raises AdapterRefused when the server does not take it.
         """
         body = {"lora_name": name, "lora_path": str(folder)}
         try:
             await self._json("/v1/load_lora_adapter", body, seconds=LOAD_SECONDS)
         except (RequestRefused, _Refused) as refusal:
             if "already been loaded" not in str(refusal.facts.get("detail")):
-                raise UpstreamFailed("inference.adapter_refused", name=name) from refusal
+                raise AdapterRefused("inference.adapter_refused", name=name) from refusal
 
     async def unload_adapter(self, name: str) -> None:
         """Make the server forget an adapter; one it does not have is no error. Answers under way go on."""

@@ -17,3 +17,7 @@ class RequestRefused(UpstreamFailed):
     """The server does not understand a field of the request, or cannot do what it asks for."""
 
     status = 400
+
+
+class AdapterRefused(UpstreamFailed):
+    """The server does not take an adapter; that may be the adapter's fault, and others are still answered."""

@@ -126,6 +126,12 @@ def pool() -> ModelPool:
     return ModelPool(ModelClient(settings().model_url, settings().inference_key, running_usage=running_usage))
 
 
+@lru_cache(maxsize=128)
+def pool_at(base_url: str, key: str, running_usage: bool) -> ModelPool:
+    """Return the pool of this process on another server, by its address without `/v1`."""
+    return ModelPool(ModelClient(base_url, key or None, running_usage=running_usage))
+
+
 async def ensure(adapter: Adapter | None) -> str:
     """Return the served name of an adapter, or of the base for None; see ModelPool.ensure."""
     return await pool().ensure(adapter)

@@ -5,6 +5,7 @@ it: the name somebody merely asked for never becomes a label.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import (
@@ -28,7 +29,9 @@ MOST_MODELS, MOST_PAIRS = 200, 2_000
 Writing all of them down takes a third of a second, as often as somebody looks.
 """
 OTHER = "(other)"
-OUTCOMES = frozenset(("stop", "length", "tool_calls", "content_filter", "failed", "cancelled", "refused"))
+OUTCOMES = frozenset(
+    ("stop", "length", "tool_calls", "content_filter", "failed", "cancelled", "refused", "degraded")
+)
 """How a call ends; a model server that has words of its own does not add to them."""
 
 ANSWER = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -40,8 +43,8 @@ def _counter(name: str, text: str, *labels: str) -> Counter:
     return Counter(name, text, labels, registry=REGISTRY)
 
 
-def _gauge(name: str, text: str) -> Gauge:
-    return Gauge(name, text, registry=REGISTRY)
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
 
 
 def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
@@ -57,6 +60,9 @@ _token = _histogram("mbe_token_seconds", "Per output token of a stream after the
 _errors = _counter("mbe_errors", "Errors answered, by the key of their message.", "code")
 _refusals = _counter("mbe_limit_refusals", "Calls that a limit refused.", "limit")
 _round = _histogram("mbe_round_size", "Calls that shared a round.", (1, 2, 4, 8, 16, 32, 64), "round")
+_upstream_up = _gauge("mbe_upstream_up", "Whether calls go to a model server.", "upstream")
+_upstream_errors = _counter("mbe_upstream_errors", "Calls and probes that failed there.", "upstream")
+_upstream_retries = _counter("mbe_upstream_retries", "Calls that came after another one failed.", "upstream")
 
 running = _gauge("mbe_requests_running", "Calls under way.")
 hold_seconds = _histogram("mbe_hold_seconds", "A call's wait for its hold.", WAIT)
@@ -179,6 +185,27 @@ def limit_refusal(limit: str) -> None:
     if counter is None:
         counter = _limits[limit] = _refusals.labels(limit)
     counter.inc()
+
+
+def upstream_up(name: str, up: bool) -> None:
+    """Say whether calls go to a model server."""
+    _upstream_up.labels(name).set(up)
+
+
+def upstream_error(name: str) -> None:
+    """Count a call or a probe that failed at a model server."""
+    _upstream_errors.labels(name).inc()
+
+
+def upstream_retry(name: str) -> None:
+    """Count a call that a model server was given after another one had failed."""
+    _upstream_retries.labels(name).inc()
+
+
+def upstream_gone(name: str) -> None:
+    """Say no more whether calls go to a model server that was removed."""
+    with suppress(KeyError):
+        _upstream_up.remove(name)
 
 
 def rounds(name: str) -> Callable[[float], None]:

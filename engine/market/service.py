@@ -178,6 +178,17 @@ def describe(
     return ExpertView.model_validate(row)
 
 
+def is_taken(uow: Session, name: str) -> bool:
+    """Return whether somebody has a public name, published or not."""
+    return listing.is_name(name) and repository.name_owner(uow, name) is not None
+
+
+def require_name(uow: Session, name: str, *, tenant_id: str) -> None:
+    """Raise NotFound for a public name that the tenant does not have."""
+    if not listing.is_name(name) or repository.name_owner(uow, name) != tenant_id:
+        raise NotFound("market.unknown_expert", id=name[:40])
+
+
 def reprice(uow: Session, name: str, *, tenant_id: str, input_micro: int, output_micro: int) -> ExpertView:
     """Show other prices on the listing of a published expert, alone until the unit of work ends.
 

@@ -1,4 +1,4 @@
-"""The table of answers that are kept for a retry."""
+"""Tables: answers that are kept for a retry, model servers, and what is said when none answers."""
 
 from datetime import datetime
 
@@ -28,3 +28,33 @@ class ReplyRow(Base):
     body: Mapped[bytes | None]
     created_at: Mapped[datetime] = mapped_column(index=True)
     expires_at: Mapped[datetime]
+
+
+class UpstreamRow(Base):
+    """A model server that an operator declared; `key_variable` names the variable that holds its key."""
+
+    __tablename__ = "serving_upstreams"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    base_url: Mapped[str]
+    key_variable: Mapped[str]
+    model: Mapped[str]
+    served_as: Mapped[str]
+    weight: Mapped[int]
+    fallback: Mapped[int]
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime]
+    by_id: Mapped[str]
+
+
+class DegradedRow(Base):
+    """What callers of an expert read when no model server answers, written by its owner."""
+
+    __tablename__ = "serving_degraded"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    text: Mapped[str]
+    updated_at: Mapped[datetime]
+    by_id: Mapped[str]

@@ -1,8 +1,11 @@
-"""Values that cross the door: limits, the pass of a call that was let in, a kept answer, and refusals."""
+"""Values that cross the door: limits, the pass of a call, a kept answer, model servers, and refusals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from engine.kit.errors import BadInput, NotReady, TooMany
 from engine.kit.messages import t
@@ -103,6 +106,35 @@ class Reply:
     status: int
     media_type: str
     body: bytes
+
+
+class Upstream(BaseModel):
+    """A model server; see `upstreams.UpstreamTerms`. The built-in one has no address, and until it is
+    declared nobody who did it."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    name: str
+    base_url: str
+    key_variable: str
+    model: str
+    served_as: str
+    weight: int
+    fallback: int
+    enabled: bool
+    created_at: datetime | None = None
+    by_id: str | None = None
+
+
+class Degraded(BaseModel):
+    """What callers of an expert read when no model server answers."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    name: str
+    text: str
+    updated_at: datetime
 
 
 class StillRunning(NotReady):

@@ -10,6 +10,7 @@ from engine.accounts.schemas import Person
 from engine.kit.errors import EngineError
 from studio.frame import TICK_SECONDS, StudioPage
 from studio.handlers import operator as handlers
+from studio.servers import Servers
 
 
 def page(language: str) -> None:
@@ -45,15 +46,18 @@ class OperatorPage(StudioPage):
             self.plan = self.part(Form(self.language, tenant=tenant, plan=plan))
             with gr.Row(elem_classes="mbe-row"):
                 self.change = self.part(gr.Button(self.t("do_change_plan"), size="md"))
+        self.servers = self.part(Servers(self))
         self.timer = self.part(gr.Timer(2 * TICK_SECONDS, active=False))
 
     def wire(self, blocks: gr.Blocks) -> None:
         self.on(self.timer.tick, self.tick, [])
         self.on(self.hurry.click, self.hurrying, self.urgent.inputs, busy=[self.hurry])
         self.on(self.change.click, self.changing, self.plan.inputs, busy=[self.change])
+        self.servers.wire()
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
-        return {**self.board(person), **self.plans(person), self.timer: gr.update(active=True)}
+        moving = {**self.board(person), self.timer: gr.update(active=True)}
+        return {**moving, **self.plans(person), **self.servers.show(person)}
 
     def board(self, person: Person) -> dict[Any, Any]:
         """Return the updates of what moves."""

@@ -14,6 +14,7 @@ from studio.frame import JobBox, StudioPage
 from studio.handlers import publish as handlers
 from studio.handlers import take_along, trial
 from studio.handlers.publish import Listing
+from studio.servers import Instead
 from studio.takealong import TakeAlong
 from studio.trial import TrialBox
 
@@ -53,6 +54,7 @@ class PublishPage(StudioPage):
             with gr.Column() as place:
                 self.form_place = self.part(place)
                 self._build_form()
+            self.stand_in = self.part(Instead(self, self.expert_id))
             gr.HTML(f"<h2>{self.t('quality_check')}</h2>")
             self.report = self.part(gr.HTML())
             gr.HTML(f"<h2>{self.t('try_it')}</h2><p class='mbe-muted'>{self.t('try_it_why')}</p>")
@@ -108,14 +110,17 @@ class PublishPage(StudioPage):
             self.on(price.change, self.pricing, prices, outputs=[self.typical])
         self.trial.wire()
         self.along.wire()
+        self.stand_in.wire()
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if not (expert_id := query.get("expert")):
             return {self.experts: handlers.listing(person, self.language)}
         updates = self.shown(person, expert_id)
-        values = asdict(handlers.form_of(handlers.own(person, expert_id)))
+        expert = handlers.own(person, expert_id)
+        values = asdict(handlers.form_of(expert))
         return {
             **updates,
+            **self.stand_in.fill(person, expert.name),
             **{self.form.fields[name]: gr.update(value=value) for name, value in values.items()},
             self.listing: gr.update(visible=False),
             self.detail: gr.update(visible=True),
@@ -136,6 +141,7 @@ class PublishPage(StudioPage):
             **buttons,
             **self.job.show(now.job),
             **self.along.show(person, expert_id),
+            **self.stand_in.show(now.expert.state == "published"),
             self.weights: gr.update(visible=take_along.has_weights(person, expert_id)),
             self.head: now.head,
             self.report: now.report,

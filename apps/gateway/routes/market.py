@@ -5,10 +5,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.identity import Caller
 from engine.billing.schemas import Price, Tier
-from engine.flows import browse_market, publish_expert, set_prices, test_expert
+from engine.flows import browse_market, degraded_answers, publish_expert, set_prices, test_expert
 from engine.jobs.schemas import JobView
 from engine.kit.money import parse_credits
 from engine.market.schemas import ExpertView, StateChange
+from engine.serving.schemas import Degraded
 
 router = APIRouter(prefix="/api/market", tags=["market"])
 
@@ -73,6 +74,12 @@ class Reason(BaseModel):
     """Why something is done."""
 
     reason: str
+
+
+class Instead(BaseModel):
+    """What callers get when no model server answers, 1 to 2,000 characters."""
+
+    text: str
 
 
 @router.get("/experts")
@@ -141,6 +148,24 @@ def price_versions(name: str, _caller: Caller) -> list[Price]:
 def set_price(name: str, given: Terms, caller: Caller) -> Price:
     """Give my expert another price from now on; calls that have begun keep theirs."""
     return set_prices.change(caller, name, given.terms())
+
+
+@router.get("/experts/{name}/degraded")
+def degraded(name: str, caller: Caller) -> Degraded:
+    """Return the text that stands in for my expert's answers when no model server answers."""
+    return degraded_answers.find(caller, name)
+
+
+@router.put("/experts/{name}/degraded")
+def declare_degraded(name: str, given: Instead, caller: Caller) -> Degraded:
+    """Have callers of my expert get this text, marked X-Degraded and not charged, when no server answers."""
+    return degraded_answers.declare(caller, name, given.text)
+
+
+@router.delete("/experts/{name}/degraded", status_code=204)
+def remove_degraded(name: str, caller: Caller) -> None:
+    """Have callers of my expert get an error again."""
+    degraded_answers.remove(caller, name)
 
 
 @router.post("/experts/{expert_id}/suspend")

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
@@ -21,6 +21,8 @@ from engine.kit.errors import EngineError
 from engine.kit.ids import new_id
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+Answer = TypeVar("Answer")
 
 
 @router.get("/models")
@@ -98,7 +100,7 @@ PAID = {"/v1/chat/completions": chat_completions, "/v1/completions": completions
 LOOK_AFTER = 0.05  # seconds
 
 
-async def _unless_left(request: Request, answering: Coroutine[Any, Any, WholeAnswer]) -> WholeAnswer | None:
+async def _unless_left(request: Request, answering: Coroutine[Any, Any, Answer]) -> Answer | None:
     """Return the answer, or stop the model when the caller goes away meanwhile."""
     mine, left = asyncio.current_task(), False
     assert mine is not None
@@ -153,10 +155,28 @@ async def _whole(
 async def _streamed(
     kind: str, model: str, parts: AsyncGenerator[AnswerPart, None], request: Request
 ) -> Response:
-    first = await anext(parts)  # raises before any byte is sent, so that errors keep their status
-    events = _events(kind, model, first, parts, language_of(request))
-    headers = {"Cache-Control": "no-cache", **first.headers}
+    # The first word is waited for before any byte is sent: errors keep their status, and headers can tell of
+    # an answer that is none.
+    begun = await _unless_left(request, _begin(parts))
+    if begun is None:
+        return Response(status_code=499)
+    first, word = begun
+    events = _events(kind, model, first, _after(word, parts), language_of(request))
+    headers = {"Cache-Control": "no-cache", **first.headers, **word.headers}
     return ClosedStream(events, media_type="text/event-stream", headers=headers)
+
+
+async def _begin(parts: AsyncGenerator[AnswerPart, None]) -> tuple[AnswerPart, AnswerPart]:
+    return await anext(parts), await anext(parts)
+
+
+async def _after(
+    word: AnswerPart, parts: AsyncGenerator[AnswerPart, None]
+) -> AsyncGenerator[AnswerPart, None]:
+    async with aclosing(parts):
+        yield word
+        async for part in parts:
+            yield part
 
 
 async def _events(

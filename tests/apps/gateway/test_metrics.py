@@ -52,7 +52,7 @@ def read() -> dict[tuple[str, ...], float]:
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in parsed(text.decode())
         for sample in family.samples
-        if sample.name.startswith("mbe_") and not sample.name.startswith("mbe_books")
+        if sample.name.startswith("mbe_") and not sample.name.startswith(("mbe_books", "mbe_upstream_up"))
     }
 
 

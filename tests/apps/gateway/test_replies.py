@@ -181,9 +181,11 @@ def test_refusals_before_the_call_free_the_key(
     assert send(client, QUESTION | {"seed": 3}).status_code == 200
 
 
-async def leave(client: TestClient, after: int, body: dict[str, Any]) -> None:
-    """Ask, and be gone after so many parts of the answer."""
+async def leave(client: TestClient, after: int | None, body: dict[str, Any]) -> None:
+    """Ask, and be gone after so many parts of the answer, or before anything of it came for None."""
     gone = asyncio.Event()
+    if after is None:
+        asyncio.get_running_loop().call_later(0.5, gone.set)
     asked = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
     parts = 0
 
@@ -196,7 +198,7 @@ async def leave(client: TestClient, after: int, body: dict[str, Any]) -> None:
     async def tell(message: dict[str, Any]) -> None:
         nonlocal parts
         parts += message["type"] == "http.response.body"
-        if parts > after:
+        if after is not None and parts > after:
             gone.set()
             await asyncio.sleep(0.01)
 
@@ -231,7 +233,7 @@ def test_leaving_a_stream_before_its_first_word_frees_the_key(client: TestClient
     body = QUESTION | {"stream": True}
     with pytest.MonkeyPatch.context() as waiting:
         slow(waiting, 5)
-        asyncio.run(leave(client, 0, body))
+        asyncio.run(leave(client, None, body))
     assert charged(consumer) == []
     pool.pool.cache_clear()
     again = send(client, body)

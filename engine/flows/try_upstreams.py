@@ -1,0 +1,162 @@
+"""Ask the model servers of an expert, one after the other, until one answers.
+
+The next one is tried only while nothing was delivered, at most three in all, and all within the time that one
+answer may take. Closing a stream stops the server that speaks at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from engine.flows.upstream_health import pool_of, servers
+from engine.inference.adapters import Adapter
+from engine.inference.client import Prompt
+from engine.inference.errors import AdapterRefused, PromptTooLong, RequestRefused
+from engine.inference.schemas import Completion, Delta
+from engine.kit import metrics
+from engine.kit.errors import EngineError, NotReady, UpstreamFailed
+from engine.kit.logs import logger
+from engine.kit.settings import settings
+from engine.serving import upstreams
+from engine.serving.schemas import Upstream
+
+log = logger(__name__)
+
+MOST_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to speak: an adapter or the base, or for a `public` one whatever is served under its name."""
+
+    name: str
+    adapter: Adapter | None
+    public: bool
+
+
+class _Failed(Exception):
+    """A try that may be followed by another; `error` is what came of it."""
+
+    def __init__(self, error: EngineError) -> None:
+        self.error = error
+
+
+async def possible(wanted: Wanted) -> bool:
+    """Return whether some server would answer now, as far as is known without asking it."""
+    return await servers().can_answer(wanted.name, public=wanted.public)
+
+
+async def open_stream(wanted: Wanted, prompt: Prompt, **options: Any) -> AsyncGenerator[Delta, None]:
+    """Yield an answer. Raises NotReady when no server can be asked, else what the last one tried raised."""
+    began, error = time.monotonic(), None
+    for number, upstream in enumerate(await _to_try(wanted)):
+        if not _goes_on(number, upstream, began, error):
+            break
+        source = _stream(upstream, wanted, prompt, options)
+        if number:
+            # The first one keeps to the time by itself.
+            source = _until(source, began + settings().request_timeout)
+        delivered, held_back = False, list[Delta]()
+        try:
+            with _counted(upstream):
+                async with aclosing(source) as deltas:
+                    async for delta in deltas:
+                        if delivered:
+                            yield delta
+                        elif delta.text or delta.finish_reason:
+                            delivered = True
+                            for earlier in held_back:
+                                yield earlier
+                            yield delta
+                        else:
+                            held_back.append(delta)  # an opening without a word; another server has its own
+            return
+        except _Failed as failed:
+            error = failed.error
+            if delivered:
+                raise error from error.__cause__
+    raise error or _nobody(wanted)
+
+
+async def complete(wanted: Wanted, prompt: Prompt, **options: Any) -> Completion:
+    """Return a whole answer; see `open_stream`."""
+    began, error = time.monotonic(), None
+    for number, upstream in enumerate(await _to_try(wanted)):
+        if not _goes_on(number, upstream, began, error):
+            break
+        left = began + settings().request_timeout - time.monotonic() if number else None
+        try:
+            with _counted(upstream):
+                async with asyncio.timeout(left):
+                    if upstream.served_as:
+                        client = pool_of(upstream).client
+                        return await client.complete(upstream.served_as, prompt, **options)
+                    return await pool_of(upstream).complete(wanted.adapter, prompt, **options)
+        except _Failed as failed:
+            error = failed.error
+    raise error or _nobody(wanted)
+
+
+async def _to_try(wanted: Wanted) -> list[Upstream]:
+    return (await servers().order(wanted.name, public=wanted.public))[:MOST_TRIES]
+
+
+def _goes_on(number: int, upstream: Upstream, began: float, error: EngineError | None) -> bool:
+    """Say whether there is time for a try, and note it when it follows another."""
+    if number:
+        if time.monotonic() - began >= settings().request_timeout:
+            return False
+        metrics.upstream_retry(upstream.name)
+        log.info("next model server", upstream=upstream.name, reason=error.key if error else "")
+    servers().begin(upstream)
+    return True
+
+
+def _stream(
+    upstream: Upstream, wanted: Wanted, prompt: Prompt, options: dict[str, Any]
+) -> AsyncGenerator[Delta, None]:
+    asked = pool_of(upstream)
+    if upstream.served_as:
+        return asked.client.stream(upstream.served_as, prompt, **options)
+    return asked.open_stream(wanted.adapter, prompt, **options)
+
+
+async def _until(source: AsyncGenerator[Delta, None], deadline: float) -> AsyncGenerator[Delta, None]:
+    async with aclosing(source) as deltas:
+        while True:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                delta = await anext(deltas, None)
+            if delta is None:
+                return
+            yield delta
+
+
+@contextmanager
+def _counted(upstream: Upstream) -> Iterator[None]:
+    """Count how a try ends. One that its caller leaves is neither good nor bad."""
+    try:
+        yield
+    except TimeoutError as late:
+        servers().ended(upstream, good=False)
+        raise _Failed(UpstreamFailed("inference.too_slow")) from late
+    except (RequestRefused, PromptTooLong):
+        raise  # the request's fault, at any server
+    except AdapterRefused as error:
+        raise _Failed(error) from error
+    except (NotReady, UpstreamFailed) as error:
+        servers().ended(upstream, good=False)
+        raise _Failed(error) from error
+    else:
+        servers().ended(upstream, good=True)
+
+
+def _nobody(wanted: Wanted) -> NotReady:
+    names = [
+        one.name for one in servers().known() if upstreams.serves(one, wanted.name, public=wanted.public)
+    ]
+    if not names:
+        return NotReady("serving.no_server", retry_after=30)
+    return NotReady("serving.all_broken", retry_after=servers().patience(names))
