@@ -1,13 +1,19 @@
 """Packages of experts for those who call them: what is offered, bought, renewed and cancelled."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from engine.accounts.schemas import Person
-from engine.billing import packages, subscriptions
+from engine.analytics import service as analytics
+from engine.billing import packages, prices, subscriptions
 from engine.billing.schemas import Package, Subscription
 from engine.flows.call_allowances import allowances
 from engine.kit.clock import now
 from engine.kit.database import unit_of_work
 from engine.kit.logs import logger
+from engine.kit.money import token_price
 from engine.market import service as market
+from engine.market.schemas import ExpertView
 
 log = logger(__name__)
 
@@ -16,6 +22,35 @@ def offered(name: str) -> list[Package]:
     """Return the packages of a published expert, the smallest first. Raises NotFound."""
     with unit_of_work() as uow:
         return packages.offered(uow, market.by_name(uow, name).name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """An expert, its packages, the smallest first, and its usual call: tokens in and out, micro-credits."""
+
+    expert: ExpertView
+    packages: Sequence[Package]
+    usual: tuple[int, int]
+    call_micro: int
+
+    def single_micro(self, package: Package) -> int:
+        """Return what the tokens of a package cost in usual single calls; 0 where calls are free."""
+        return self.call_micro * package.tokens // max(1, sum(self.usual))
+
+
+def shop(name: str) -> Shop:
+    """Return the packages of a published expert beside what single calls cost. Raises NotFound."""
+    with unit_of_work() as uow:
+        expert = market.by_name(uow, name)
+        usual = analytics.usual_tokens(uow, expert.id)
+        price = prices.current(uow, [expert.name]).get(expert.name)
+        listed = token_price(*usual, expert.input_price_micro, expert.output_price_micro)
+        return Shop(
+            expert=expert,
+            packages=packages.offered(uow, expert.name),
+            usual=usual,
+            call_micro=prices.cost(price, *usual) if price else listed,
+        )
 
 
 def buy(person: Person, package_id: str, key: str) -> Subscription:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from apps import cards
 from apps.cards import Html
+from engine.analytics.schemas import TYPICAL_INPUT, TYPICAL_OUTPUT
 from engine.evals.schemas import QualityReport
 from engine.kit.messages import t
 from engine.kit.money import DEVELOPER_PERCENT, format_credits, split, token_price
@@ -25,8 +26,6 @@ TONES = {
     "suspended": "bad",
     "retired": "calm",
 }
-TYPICAL_INPUT, TYPICAL_OUTPUT = 600, 150
-"""Tokens of a typical call: a question with a few passages, and an answer of some sentences."""
 ROUTINE = ("Quality test started", "Test ended early", "Submitted for review", "Published")
 """Reasons that the flows write by themselves; the states beside them say the same in both languages."""
 
