@@ -20,7 +20,9 @@ CSS = """
 .mbe-package{display:flex;flex-direction:column;gap:4px;overflow-wrap:anywhere;
  font-variant-numeric:tabular-nums}
 .mbe-page .mbe-package b{font-size:18px;font-weight:650}
-.mbe-page .mbe-package a.mbe-button{align-self:flex-start;margin-top:8px}
+.mbe-page .mbe-package a.mbe-button{align-self:flex-start;margin-top:8px;background:none;
+ border:1px solid var(--primary);color:var(--primary)!important}
+.mbe-page .mbe-package span a{padding:0} .mbe-page .mbe-compared{margin-top:8px}
 .mbe-page .mbe-package a.mbe-quiet{align-self:flex-start;padding:0;color:var(--primary);margin-top:4px}
 .mbe-used{height:8px;border-radius:4px;background:var(--line);overflow:hidden;margin:4px 0}
 .mbe-used i{display:block;height:100%;background:var(--primary)}
@@ -63,7 +65,9 @@ def shop(found: Shop, mine: Sequence[Subscription], language: str) -> str:
     )
     usual = p_("compared", language, input=f"{found.usual[0]:,}", output=f"{found.usual[1]:,}")
     compared = (
-        f'<p class="mbe-muted">{usual}</p>' if any(found.single_micro(p) for p in found.packages) else ""
+        f'<p class="mbe-muted mbe-compared">{usual}</p>'
+        if any(found.single_micro(p) for p in found.packages)
+        else ""
     )
     return (
         f"<style>{CSS}</style><h2>{p_('title', language)}</h2>"

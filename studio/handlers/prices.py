@@ -94,6 +94,12 @@ def _rows(tiers: Sequence[Sequence[object]]) -> list[list[str]]:
     return [row + [""] * (3 - len(row)) for row in rows if any(row)]
 
 
+def with_room(tiers: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows of tiers with two empty ones to type into, as far as more are allowed."""
+    room = min(2, prices.MOST_TIERS - len(tiers))
+    return [*(list(row) for row in tiers), *([""] * 3 for _ in range(room))]
+
+
 def whole(text: object, field: str) -> int:
     """Return a number of tokens, in which commas and blanks do not matter. Raises BadInput naming `field`."""
     digits = "".join(str(text or "").replace(",", "").replace("，", "").split())

@@ -1,5 +1,6 @@
 """Prices: what a published expert costs from now on, what it cost before, and its packages."""
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -105,8 +106,9 @@ class PricesPage(StudioPage):
 
     def wire(self, blocks: gr.Blocks) -> None:
         typed = [self.name, *self.form.inputs]
-        for field in self.form.inputs:
-            self.on(field.change, self.pricing, typed, outputs=[self.typical])
+        # One event of all fields: the page fills them one by one, and the last look sees all of them.
+        changes = partial(gr.on, [field.change for field in self.form.inputs])
+        self.on(changes, self.pricing, typed, outputs=[self.typical], trigger_mode="always_last")
         self.on(self.save.click, self.saving, typed, busy=[self.save])
         self.on(self.offer.click, self.offering, [self.name, *self.package.inputs], busy=[self.offer])
         self.on(self.withdraw.click, self.withdrawing, [self.name, self.package_id], busy=[self.withdraw])
@@ -136,9 +138,7 @@ class PricesPage(StudioPage):
             self.detail: gr.update(visible=True),
             **self.shown(person, name),
             **{self.form.fields[field]: gr.update(value=value) for field, value in values.items()},
-            self.form.fields["tiers"]: gr.update(
-                value=[list(row) for row in now.typed.tiers] or [["", "", ""]]
-            ),
+            self.form.fields["tiers"]: gr.update(value=handlers.with_room(now.typed.tiers)),
             self.typical: handlers.typical(person, name, now.typed, self.language),
         }
 

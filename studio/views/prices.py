@@ -145,7 +145,7 @@ def _state(one: OfferedPackage, language: str) -> cards.Html:
     where = page_address(language, one.package.subject, withdraw=one.package.id)
     link = cards.link(where, t("packages.withdraw", language)).text
     state = cards.state(t("packages.state_offered", language), "good").text
-    return cards.Html(f"{state} · {link}", 1)
+    return cards.Html(f'<span style="white-space:nowrap">{state} · {link}</span>', 1)
 
 
 def withdraw_question(one: OfferedPackage, language: str) -> str:
