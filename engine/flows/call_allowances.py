@@ -18,9 +18,13 @@ KNOWN_SECONDS = 1.0
 
 
 class Allowances:
-    """The running allowances of those who call. What is set aside of them is decided at the hold."""
+    """The running allowances of those who call, each known for some `seconds`.
 
-    def __init__(self) -> None:
+    What is set aside of them is decided at the hold.
+    """
+
+    def __init__(self, seconds: float = KNOWN_SECONDS) -> None:
+        self._seconds = seconds
         self._sold: dict[str, tuple[float, bool]] = {}
         self._known: dict[tuple[str, str], tuple[float, Allowance | None]] = {}
 
@@ -30,7 +34,7 @@ class Allowances:
 
     def give(self, offers: Sequence[Offer | Exception]) -> list[Offer | Exception]:
         """Return the offers, those with their allowance whose caller has one."""
-        oldest = time.monotonic() - KNOWN_SECONDS
+        oldest = time.monotonic() - self._seconds
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         for one in offers:
             if isinstance(one, Offer) and self._anybody(one.expert.name, oldest):

@@ -169,9 +169,13 @@ def _per_thousand(micro: int, language: str) -> str:
 
 
 def market_link(expert: ExpertView, language: str) -> str:
-    """Return the way to a published expert on the market."""
+    """Return the ways to a published expert on the market, and to its prices."""
     address = f"/{language}/market/expert?name={quote(expert.name)}"
-    return f'<p><a href="{address}">{t("studio.see_on_market", language)}</a></p>'
+    prices = f"/{language}/studio/prices?name={quote(expert.name)}"
+    return (
+        f'<p class="mbe-ways"><a href="{address}">{t("studio.see_on_market", language)}</a>'
+        f'<a href="{prices}">{t("packages.to_prices", language)}</a></p>'
+    )
 
 
 def history(changes: Sequence[tuple[StateChange, str]], language: str) -> str:

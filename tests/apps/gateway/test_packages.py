@@ -270,3 +270,18 @@ def test_the_worker_renews_what_is_due_and_ends_what_left_the_market(
     assert theirs.get("/api/packages").json()[0]["reason"] == "off_market"
     with unit_of_work() as uow:
         assert billing.ledger_sum(uow) == 0
+
+
+def test_a_keys_limit_counts_credits_and_not_what_a_package_pays(
+    gateway: Gateway, consumer: Person, developer: Person, published: ExpertView
+) -> None:
+    fill(consumer)
+    theirs = gateway(consumer)
+    made = theirs.post("/api/keys", json={"name": "site", "cap": "0.000001"})
+    assert made.status_code in (200, 201), made.text
+    bearer = {"Authorization": f"Bearer {made.json()['secret']}"}
+    nobody = gateway(None)
+    assert nobody.post("/v1/chat/completions", json=QUESTION, headers=bearer).status_code == 402
+    buy(theirs, offer(gateway(developer)))
+    answer = nobody.post("/v1/chat/completions", json=QUESTION, headers=bearer)
+    assert answer.status_code == 200 and answer.json()["receipt"]["usage"]["package_tokens"] > 0
