@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from engine.analytics import export
 from engine.billing import service as billing
 from engine.flows import (
+    buy_packages,
     edit_chunks,
     judge_by_hand,
     meter_training,
@@ -87,6 +88,7 @@ CHORES = (
     Chore("release expired holds", 30.0, _sweep_holds),
     Chore("charge trainings", 60.0, meter_training.chore),
     Chore("export usage events", 10.0, _export_usage),
+    Chore("renew packages", 60.0, buy_packages.renew_due),
     Chore("compare usage, receipts and ledger", 60.0, reconcile.chore),
     Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),
     Chore("forget answers kept for a retry", 600.0, _forget_replies),

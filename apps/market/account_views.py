@@ -57,7 +57,7 @@ def receipts(found: Sequence[Receipt], refunded: Mapping[str, int], language: st
         [
             _when(receipt, language),
             _expert(receipt, language),
-            cards.money(receipt.charged_micro, language, receipt_address(receipt.id, language)),
+            _charged(receipt, language),
             int(receipt.usage.get("input_tokens", 0)),
             int(receipt.usage.get("output_tokens", 0)),
             finish(_finish(receipt), language),
@@ -70,6 +70,13 @@ def receipts(found: Sequence[Receipt], refunded: Mapping[str, int], language: st
         for row, one in zip(rows, found, strict=True):
             row.insert(3, _refunded(refunded.get(one.id, 0), language))
     return cards.table(headers, rows, t("marketplace.receipts", language))
+
+
+def _charged(receipt: Receipt, language: str) -> Html:
+    address = receipt_address(receipt.id, language)
+    if receipt.package_tokens:
+        return Html(cards.link(address, t("packages.charged_package", language)).text, 0)
+    return cards.money(receipt.charged_micro, language, address)
 
 
 def _refunded(micro: int, language: str) -> Html:
@@ -102,6 +109,9 @@ def receipt(found: Receipt, language: str) -> str:
         lines.insert(0, (t_("expert", language), _expert(found, language).text))
         for side in ("input", "output"):
             lines.append(_tokens(found, side, language))
+    if found.package_tokens:
+        words = t("packages.tokens", language, tokens=f"{found.package_tokens:,}")
+        lines.append((escape(t("packages.paid_by", language)), escape(words)))
     lines.append((t_("charged", language), f"<b>{_money(found.charged_micro, language)}</b>"))
     if found.charged_micro:
         lines.append((t_("split_developer", language), _money(found.developer_micro, language)))

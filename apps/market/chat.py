@@ -32,6 +32,7 @@ class Cost(BaseModel):
     input_tokens: int
     output_tokens: int
     charged_micro: int
+    package_tokens: int = 0
     receipt_id: str
     finish: str
 
@@ -42,6 +43,7 @@ class Cost(BaseModel):
             input_tokens=receipt.usage.get("input_tokens", 0),
             output_tokens=receipt.usage.get("output_tokens", 0),
             charged_micro=receipt.charged_micro,
+            package_tokens=receipt.package_tokens,
             receipt_id=receipt.id,
             finish=receipt.usage.get("finish") or receipt.reason or "",
         )

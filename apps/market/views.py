@@ -36,6 +36,8 @@ class Costs(Protocol):
     @property
     def charged_micro(self) -> int: ...
     @property
+    def package_tokens(self) -> int: ...
+    @property
     def receipt_id(self) -> str: ...
     @property
     def finish(self) -> str: ...
@@ -273,6 +275,8 @@ def cost_line(cost: Costs, answer: str, language: str) -> str:
         parts.append(f'<span title="{t_("cost_tokens_hint", language)}">{words}</span>')
     if cost.charged_micro:
         parts.append(escape(_credits(cost.charged_micro, language)))
+    elif cost.package_tokens:
+        parts.append(escape(t("packages.from_package", language, tokens=f"{cost.package_tokens:,}")))
     else:
         parts.append(t_("nothing_charged", language))
     address = escape(receipt_address(cost.receipt_id, language))

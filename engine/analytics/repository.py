@@ -92,6 +92,21 @@ def output_lengths(uow: Session, expert_id: str) -> tuple[int, int]:
     return int(count), int(length or 0)
 
 
+def usual_tokens(uow: Session, expert_id: str) -> tuple[int, int, int]:
+    """Return how many of an expert's newest answers there are, and their middle tokens in and out."""
+    newest = (
+        select(UsageEventRow.input_tokens, UsageEventRow.output_tokens)
+        .where(UsageEventRow.expert_id == expert_id, UsageEventRow.output_tokens > 0)
+        .order_by(UsageEventRow.at.desc())
+        .limit(NEWEST)
+        .subquery()
+    )
+    middle = func.percentile_disc(0.5)
+    tokens = (middle.within_group(column) for column in (newest.c.input_tokens, newest.c.output_tokens))
+    count, given, made = uow.execute(select(func.count(), *tokens)).one()
+    return int(count), int(given or 0), int(made or 0)
+
+
 def tokens_used(uow: Session, tenant_id: str, expert_name: str, since: datetime, until: datetime) -> int:
     """Return the tokens, in and out, of a tenant's calls of an expert."""
     tokens = func.sum(UsageEventRow.input_tokens + UsageEventRow.output_tokens)

@@ -7,6 +7,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 # What a 64-bit column holds, with room to sum a million of them.
 Count = Annotated[int, Field(ge=0, lt=2**43)]
 
+TYPICAL_INPUT, TYPICAL_OUTPUT = 600, 150
+"""Tokens of a typical call: a question with a few passages, and an answer of some sentences."""
+
 
 class UsageEvent(BaseModel):
     """One call to a model: who called what, what it cost, how long it took and how it ended.

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from engine.analytics import repository
-from engine.analytics.schemas import Recorded, UsageEvent
+from engine.analytics.schemas import TYPICAL_INPUT, TYPICAL_OUTPUT, Recorded, UsageEvent
 from engine.kit.database import Swift
 from engine.kit.ids import new_id
 
@@ -57,6 +57,12 @@ def usual_output(uow: Session, expert_id: str) -> int | None:
     """Return how many tokens 99 of 100 of an expert's newest answers stay below; None with few of them."""
     count, tokens = repository.output_lengths(uow, expert_id)
     return tokens if count >= FEW else None
+
+
+def usual_tokens(uow: Session, expert_id: str) -> tuple[int, int]:
+    """Return the tokens in and out of an expert's middle call; typical ones while few are known."""
+    count, given, made = repository.usual_tokens(uow, expert_id)
+    return (given, made) if count >= FEW else (TYPICAL_INPUT, TYPICAL_OUTPUT)
 
 
 def used_last_month(uow: Session, tenant_id: str, expert_name: str, at: datetime) -> int:

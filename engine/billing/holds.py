@@ -1,7 +1,7 @@
 """Calls and their credits: held before, settled or released after. Many calls are handled at once.
 
-Locks are taken in one order everywhere, holds before wallets before budgets, each sorted by id, so that
-no two of these wait for one another.
+Locks are taken in one order everywhere, holds before wallets before budgets before allowances, each sorted
+by id, so that no two of these wait for one another.
 """
 
 from collections import defaultdict
@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from engine.billing import repository, repository_calls
+from engine.billing import allowances, repository, repository_calls
 from engine.billing.booking import PLATFORM, Movement, book
 from engine.billing.models import Budget, Hold, ReceiptRow
+from engine.billing.models_packages import AllowanceRow
 from engine.billing.repository import Standing
 from engine.billing.schemas import HoldRequest, HoldView, Receipt, Settlement, digest_of
 from engine.kit.clock import now
@@ -42,16 +43,17 @@ def hold_many(uow: Session, requests: Sequence[HoldRequest]) -> list[HoldView | 
 
     A wallet never holds more than it has, a budget never more than its limit leaves. A retry with the
     same key, amount and subject gets the same hold in its present state. Refusals: InsufficientCredit with
-    balance, needed and missing, or with the budget's limit; Conflict for a key that was used for something
-    else; BadInput for an amount that is none.
+    balance, needed and missing, or with the budget's limit; PackageUsedUp where tokens of a package are asked
+    for; Conflict for a key that was used for something else; BadInput for an amount that is none.
     """
     # The locks come before the looks: parallel calls of one wallet queue here, and each then reads what
     # the one before it left, for keys and for credits.
     wallets = repository.lock_wallets(uow, {one.tenant_id for one in requests})
     budgets = repository.lock_budgets(uow, {one.budget_id for one in requests if one.budget_id})
+    packed = allowances.lock(uow, {one.allowance_id for one in requests if one.allowance_id})
     rows = repository.holds_by_key(uow, {one.scoped_key for one in requests})
     known = {key: HoldView.model_validate(row) for key, row in rows.items()}
-    counter = _Counter(wallets, budgets, known)
+    counter = _Counter(wallets, budgets, packed, known)
     verdicts = [counter.admit(one) for one in requests]
     repository.add_holds(uow, counter.rows)
     changes = {tenant: Standing(0, amount) for tenant, amount in counter.taken.items()}
@@ -76,7 +78,12 @@ def hold_ordinary(connection: Swift, requests: Sequence[HoldRequest]) -> list[Ho
 
 
 def _sound(one: HoldRequest) -> bool:
-    return 0 <= one.amount_micro <= LARGEST and 0 < len(one.key) <= 200 and one.key.isprintable()
+    return (
+        one.allowance_id is None
+        and 0 <= one.amount_micro <= LARGEST
+        and 0 < len(one.key) <= 200
+        and one.key.isprintable()
+    )
 
 
 def _hold_row(one: HoldRequest, digest: str, at: datetime) -> dict[str, Any]:
@@ -97,10 +104,15 @@ class _Counter:
     """Decides holds one after the other, knowing what those before have taken."""
 
     def __init__(
-        self, wallets: dict[str, Standing], budgets: dict[str, Budget], known: dict[str, HoldView]
+        self,
+        wallets: dict[str, Standing],
+        budgets: dict[str, Budget],
+        packed: dict[str, AllowanceRow],
+        known: dict[str, HoldView],
     ) -> None:
         self._free = {tenant: wallet.balance - wallet.held for tenant, wallet in wallets.items()}
         self._budgets = budgets
+        self._packed = packed
         self._known = known
         self._digests: dict[str, str] = {}
         self._at = now()
@@ -122,11 +134,14 @@ class _Counter:
                 raise Conflict("billing.key_reused")
             return known
         self._check(one)
+        tokens: dict[str, Any] = {"allowance_id": None, "held_tokens": None}
+        if one.allowance_id:
+            tokens = allowances.take(self._packed, one, self._at)
         self._free[one.tenant_id] -= one.amount_micro
         self.taken[one.tenant_id] += one.amount_micro
         if one.budget_id:
             self._budgets[one.budget_id].held_micro += one.amount_micro
-        row = _hold_row(one, digest, self._at) | {"state": "open"}
+        row = _hold_row(one, digest, self._at) | {"state": "open"} | tokens
         self.rows.append(row)
         view = HoldView.model_validate(row)
         self._known[one.scoped_key] = view
@@ -224,6 +239,7 @@ class _Closing:
         self._at = now()
         self._wallets = repository.lock_wallets(uow, {hold.tenant_id for hold in holds})
         self._budgets = repository.lock_budgets(uow, {hold.budget_id for hold in holds if hold.budget_id})
+        self._packed = allowances.lock(uow, {hold.allowance_id for hold in holds if hold.allowance_id})
         self._free = {tenant: wallet.balance - wallet.held for tenant, wallet in self._wallets.items()}
         self._movements: list[Movement] = []
         self._moved: list[dict[str, Any]] = []
@@ -239,6 +255,10 @@ class _Closing:
             if digest != one.digest:
                 raise Conflict("billing.key_reused")
             return receipt
+        if hold.allowance_id:
+            noted = allowances.count(self._packed[hold.allowance_id], hold.held_tokens or 0, one.tokens)
+            whose = {"developer_tenant_id": one.developer_tenant_id, "usage": one.usage | noted}
+            return self._end(hold, "settled", digest=one.digest, **whose)
         beyond = min(max(0, one.amount_micro - hold.amount_micro), max(0, self._room(hold)))
         charged = min(one.amount_micro, hold.amount_micro + beyond)
         usage = dict(one.usage)
@@ -270,6 +290,8 @@ class _Closing:
 
     def release(self, hold: Hold, reason: str) -> Receipt:
         """End a hold by giving it back whole."""
+        if hold.allowance_id:
+            allowances.give_back(self._packed[hold.allowance_id], hold.held_tokens or 0)
         return self._end(hold, "released", reason=reason)
 
     def _room(self, hold: Hold) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Table, UniqueCon
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.billing.schemas import Rates
+from engine.billing.models_packages import AllowanceRow
 from engine.kit.database import Base
 
 IN_ORDER: dict[str, Any] = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": True}}
@@ -94,11 +95,18 @@ class Budget(Base):
 
 
 class Hold(Base):
-    """Credits set aside for one call until it is settled or released. No entry: nothing has moved yet."""
+    """Credits set aside for one call until it is settled or released. No entry: nothing has moved yet.
+
+    Or, where `allowance_id` is there, tokens of a package instead, and no credits.
+    """
 
     __tablename__ = "billing_holds"
     __table_args__ = (
         CheckConstraint("amount_micro >= 0", name="not_negative"),
+        CheckConstraint(
+            "(allowance_id IS NULL) = (held_tokens IS NULL) AND (allowance_id IS NULL OR amount_micro = 0)",
+            name="tokens_or_credits",
+        ),
         Index("ix_billing_holds_open", "expires_at", postgresql_where=text("state = 'open'")),
     )
 
@@ -112,6 +120,8 @@ class Hold(Base):
     state: Mapped[str]
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]
+    allowance_id: Mapped[str | None] = mapped_column(ForeignKey(AllowanceRow.id))
+    held_tokens: Mapped[int | None]
 
 
 class ReceiptRow(Base):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 
 class _View(BaseModel):
@@ -41,7 +41,7 @@ class HoldRequest:
     """Credits to set aside for one call: at most once per `key` of the tenant.
 
     `subject` says what for, and comes back on the receipt. `budget_id` names the budget that has to cover
-    it as well.
+    it as well. With `allowance_id` that many `tokens` of a package are set aside instead, and no credits.
     """
 
     tenant_id: str
@@ -50,6 +50,8 @@ class HoldRequest:
     subject: dict[str, Any]
     expires_at: datetime
     budget_id: str | None = None
+    allowance_id: str | None = None
+    tokens: int = 0
 
     @property
     def scoped_key(self) -> str:
@@ -59,12 +61,16 @@ class HoldRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """What a call that was held for has cost, and for what: `usage` comes back on the receipt."""
+    """What a call that was held for has cost, and for what: `usage` comes back on the receipt.
+
+    Where its hold took tokens of a package, `tokens` are counted there, and `amount_micro` is not charged.
+    """
 
     hold_id: str
     amount_micro: int
     developer_tenant_id: str
     usage: dict[str, Any]
+    tokens: int = 0
 
     @property
     def digest(self) -> str:
@@ -73,11 +79,16 @@ class Settlement:
 
 
 class HoldView(_View):
-    """Credits set aside for one call. `digest` tells a retry from another request under the same key."""
+    """Credits set aside for one call. `digest` tells a retry from another request under the same key.
+
+    Where `allowance_id` is there, `held_tokens` of a package are set aside instead.
+    """
 
     id: str
     tenant_id: str
     amount_micro: int
+    allowance_id: str | None = None
+    held_tokens: int | None = None
     subject: dict[str, Any]
     digest: str = Field(exclude=True, repr=False)
     state: Literal["open", "settled", "released"]
@@ -91,7 +102,8 @@ class Receipt(_View):
     `charged + returned == held + beyond`, where `beyond` is what the call cost more than was held for it, and
     `developer + platform == charged`. `subject` is what the hold was for; `usage` holds model, input_tokens,
     output_tokens, the price and finish, and `uncovered_micro` where the wallet could not pay all. It is
-    empty for a released hold, which has a `reason` instead.
+    empty for a released hold, which has a `reason` instead. A call that a package paid for charges nothing:
+    its usage holds `allowance_id`, `package_tokens`, and `uncovered_tokens` where the package was too small.
     """
 
     id: str
@@ -108,6 +120,16 @@ class Receipt(_View):
     state: Literal["settled", "released"]
     reason: str | None
     created_at: datetime
+
+    @property
+    def package_tokens(self) -> int:
+        """The tokens that a package paid for; 0 where credits did."""
+        return int(self.usage.get("package_tokens", 0))
+
+    @property
+    def paid(self) -> bool:
+        """Whether the call was paid for, with credits or by a package."""
+        return self.charged_micro > 0 or "allowance_id" in self.usage
 
 
 class Refund(_View):
@@ -180,8 +202,86 @@ class MeterView(_View):
     state: Literal["running", "closed"]
 
 
+class Package(_View):
+    """Tokens of a model, in and out together, for a month at a price. Never changed, only withdrawn."""
+
+    id: str
+    subject: str
+    tenant_id: str
+    title: str
+    tokens: int
+    price_micro: int
+    state: Literal["offered", "withdrawn"]
+    by_id: str
+    created_at: datetime
+
+
+class OfferedPackage(NamedTuple):
+    """A package, and how many tenants have it now."""
+
+    package: Package
+    subscribers: int
+
+
+class Allowance(_View):
+    """The tokens of one paid month: what calls have used of them, and what running calls hold."""
+
+    id: str
+    subscription_id: str
+    tenant_id: str
+    subject: str
+    tokens: int
+    used_tokens: int
+    held_tokens: int
+    starts_at: datetime
+    ends_at: datetime
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def unused(self) -> int:
+        """Tokens that no call has used; running calls may hold some of them."""
+        return self.tokens - self.used_tokens
+
+
+Renewal = Literal["renews", "ends", "withdrawn", "unpaid", "ended"]
+
+
+class Subscription(_View):
+    """A package that a tenant has bought, paid up to `ends_at`.
+
+    `state`: "active" goes on by itself; "ending" does not, and lasts to `ends_at`; "unpaid" could not be
+    renewed and is tried again at `due_at`; "ended" for `reason`: "cancelled", "withdrawn", "unpaid",
+    "off_market" or "replaced". `allowance` is the last one that was paid for.
+    """
+
+    id: str
+    tenant_id: str
+    package_id: str
+    subject: str
+    person_id: str
+    state: Literal["active", "ending", "unpaid", "ended"]
+    renews: bool
+    reason: str | None
+    created_at: datetime
+    ends_at: datetime
+    due_at: datetime | None
+    package: Package
+    allowance: Allowance
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def renewal(self) -> Renewal:
+        """What comes when the month is over: "withdrawn" says that the package is sold no more."""
+        if self.state != "active":
+            return "ends" if self.state == "ending" else self.state
+        return "renews" if self.package.state == "offered" else "withdrawn"
+
+
 class ExpertEarnings(NamedTuple):
-    """What one expert earned for its developer: settled calls, tokens in and out, micro-credits."""
+    """What one expert earned for its developer: settled calls, tokens in and out, micro-credits.
+
+    The credits are those of calls and of packages.
+    """
 
     name: str
     calls: int

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from engine.billing import holds, repository, top_ups
+from engine.billing import holds, repository, repository_packages, top_ups
 from engine.billing.models import Budget
 from engine.billing.schemas import (
     EntryView,
@@ -158,7 +158,11 @@ def earnings(uow: Session, tenant_id: str) -> int:
 
 def earnings_by_expert(uow: Session, tenant_id: str) -> list[ExpertEarnings]:
     """Return calls, tokens and earnings of each of a tenant's experts, the best earner first."""
-    return repository.earnings_by_expert(uow, tenant_id)
+    by_calls = {one.name: one for one in repository.earnings_by_expert(uow, tenant_id)}
+    for name, micro in repository_packages.earned(uow, tenant_id).items():
+        before = by_calls.get(name, ExpertEarnings(name, 0, 0, 0))
+        by_calls[name] = before._replace(micro=before.micro + micro)
+    return sorted(by_calls.values(), key=lambda one: (-one.micro, one.name))
 
 
 def ledger_sum(uow: Session) -> int:

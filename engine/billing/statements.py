@@ -27,7 +27,8 @@ class Statement:
 
     `rows` have the names in `by`, in this order, then `SUMS`; what a call was not part of is "". A refund
     counts on its own day. `movements` are those of the wallet in the same days by kind: opening and movements
-    make closing, and the charges without the refunds are what "settle" and "refund" took together.
+    make closing, and the charges without the refunds are what "settle" and "refund" took together. What was
+    paid for packages is "package"; the tokens of the calls that they paid for are in the rows, at no charge.
     `trainings` are the machine time's, what "training" took: {"job_id", "title", "charged_micro", "at"}, by
     job, the newest first.
     """

@@ -62,7 +62,7 @@ def _ended(uow: Session, tenant: str, reply_id: str, sent: Callable[[Receipt], R
     if hold is not None and hold.state == "open":
         return False
     receipt = billing.receipt(uow, hold.id, tenant) if hold else None
-    if receipt is None or receipt.charged_micro == 0:
+    if receipt is None or not receipt.paid:
         replies.free(uow, reply_id)
     else:
         replies.keep(uow, reply_id, sent(receipt))

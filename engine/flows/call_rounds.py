@@ -19,6 +19,7 @@ from engine.analytics.schemas import UsageEvent
 from engine.billing import holds, prices
 from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settlement
 from engine.flows import people
+from engine.flows.call_allowances import allowances
 from engine.flows.call_ticket import Credentials, Offer, Ticket
 from engine.inference.schemas import Usage
 from engine.kit import metrics
@@ -129,7 +130,7 @@ def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
             usual_output=listings.usual_output(expert.id),
         )
 
-    return each(offer, asked)
+    return allowances.give(each(offer, asked))
 
 
 def _callers(secrets: set[str]) -> dict[str, Caller | EngineError]:
@@ -235,7 +236,12 @@ def _settlement(ticket: Ticket) -> Settlement:
     input_micro, output_micro = prices.rate(price, before)
     return Settlement(
         hold_id=ticket.hold_id,
-        amount_micro=prices.cost(price, used.prompt_tokens, used.completion_tokens, before),
+        amount_micro=(
+            0
+            if ticket.from_package
+            else prices.cost(price, used.prompt_tokens, used.completion_tokens, before)
+        ),
+        tokens=used.total_tokens,
         developer_tenant_id=expert.tenant_id,
         usage={
             "model": expert.name,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from engine.accounts.schemas import Caller, Person
 from engine.billing import prices
-from engine.billing.schemas import Price, Receipt
+from engine.billing.schemas import Allowance, Price, Receipt
 from engine.inference import tokens
 from engine.inference.schemas import Completion, Delta, Usage
 from engine.market.schemas import ExpertView
@@ -31,7 +31,7 @@ class Offer:
 
     `used_before` are the tokens that decide the tier of the price. Nearly all answers of the expert stay
     below `usual_output` tokens; None while few are known. `call_key` names the call's hold, for one who has
-    to find it again; else it gets a name of its own.
+    to find it again; else it gets a name of its own. `allowance` is the caller's package for this expert.
     """
 
     caller: Caller
@@ -40,6 +40,7 @@ class Offer:
     used_before: int = 0
     usual_output: int | None = None
     call_key: str = ""
+    allowance: Allowance | None = None
 
     def worst(self, input_tokens: int, most_output: int, choices: int) -> int:
         """Return what to hold for a call, in micro-credits.
@@ -61,6 +62,7 @@ class Ticket:
     trace_id: str | None
     started: float
     hold_id: str = ""
+    from_package: bool = False
     first_word: float | None = None
     last_word: float | None = None
     streamed: bool = False

@@ -8,12 +8,14 @@ after a second.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
 
 from engine.accounts.plans import PLANS
 from engine.accounts.schemas import Caller
+from engine.billing.allowances import PackageUsedUp
 from engine.billing.schemas import HoldRequest, HoldView, Receipt
 from engine.flows import call_rounds, watch_calls
 from engine.flows.call_ticket import Credentials, Offer, Ticket
@@ -56,7 +58,8 @@ async def paid(
     metrics.running.inc()
     try:
         with watch_calls.Step(offer, metrics.hold_seconds):
-            await _hold_for(ticket, offer.worst(input_tokens, most_output, choices))
+            worst = offer.worst(input_tokens, most_output, choices)
+            await _hold_for(ticket, worst, input_tokens + most_output * choices)
         async with _settled(ticket):
             yield ticket
     finally:
@@ -114,8 +117,8 @@ async def _settle_surely(ticket: Ticket) -> None:
             watch_calls.ended(ticket, receipt)
 
 
-async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
-    """Place the hold; when the caller leaves meanwhile, it is given back as soon as it stands."""
+async def _hold_for(ticket: Ticket, amount_micro: int, tokens: int) -> None:
+    """Have the package pay, where the whole call fits into what is left of it, or else credits."""
     caller = ticket.offer.caller
     request = HoldRequest(
         tenant_id=caller.person.tenant_id,
@@ -131,9 +134,24 @@ async def _hold_for(ticket: Ticket, amount_micro: int) -> None:
         expires_at=now() + timedelta(seconds=settings().hold_timeout),
         budget_id=caller.key.budget_id if caller.key else None,
     )
+    allowance = ticket.offer.allowance
+    # What is held of it may be free again by now; what was used is not.
+    if allowance is not None and tokens <= allowance.unused:
+        # A budget counts credits, and this takes none.
+        packed = replace(request, amount_micro=0, budget_id=None, allowance_id=allowance.id, tokens=tokens)
+        try:
+            return await _place(ticket, packed)
+        except PackageUsedUp:
+            pass
+    await _place(ticket, request)
+
+
+async def _place(ticket: Ticket, request: HoldRequest) -> None:
+    """Place the hold; when the caller leaves meanwhile, it is given back as soon as it stands."""
     placing = call_rounds.held.ask(request)
     try:
-        ticket.hold_id = (await asyncio.shield(placing)).id
+        held = await asyncio.shield(placing)
+        ticket.hold_id, ticket.from_package = held.id, held.allowance_id is not None
     except asyncio.CancelledError:
         placing.add_done_callback(lambda placed: _give_back(ticket, placed))
         raise

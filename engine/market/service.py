@@ -194,12 +194,25 @@ def reprice(uow: Session, name: str, *, tenant_id: str, input_micro: int, output
 
     Raises NotFound for a name that the tenant has nothing published under.
     """
-    row = repository.published(uow, name, lock=True) if listing.is_name(name) else None
-    if row is None or row.tenant_id != tenant_id:
-        raise NotFound("market.unknown_expert", id=name[:40])
+    row = _own_published(uow, name, tenant_id)
     row.input_price_micro, row.output_price_micro = input_micro, output_micro
     uow.flush()
     return ExpertView.model_validate(row)
+
+
+def own_published(uow: Session, name: str, *, tenant_id: str) -> ExpertView:
+    """Return the published expert of a tenant, which stays as it is until the unit of work ends.
+
+    Raises NotFound for a name that the tenant has nothing published under.
+    """
+    return ExpertView.model_validate(_own_published(uow, name, tenant_id))
+
+
+def _own_published(uow: Session, name: str, tenant_id: str) -> Expert:
+    row = repository.published(uow, name, lock=True) if listing.is_name(name) else None
+    if row is None or row.tenant_id != tenant_id:
+        raise NotFound("market.unknown_expert", id=name[:40])
+    return row
 
 
 def change_state(uow: Session, expert_id: str, to: str, *, by: PersonLike, reason: str) -> ExpertView:

@@ -5,7 +5,7 @@ from engine.accounts.schemas import Person
 from engine.jobs.schemas import JobView
 from engine.kit.messages import t
 
-PATHS = ("", "data", "train", "publish", "earnings", "plan", "review", "operator", "money")
+PATHS = ("", "data", "train", "publish", "prices", "earnings", "plan", "review", "operator", "money")
 UNDER = {"passages": "", "retrieval": "", "indexes": ""}
 """Pages without a tab of their own, and the page whose tab is marked on them."""
 NAMES = {path: path or "knowledge" for path in PATHS}

@@ -102,7 +102,10 @@ def _source(entry: EntryView, language: str) -> cards.Cell:
     """Return where a movement of the earnings comes from: a call of an expert, a refund, a payout."""
     if entry.kind in ("refund", "payout"):
         return t(f"cash.moved_by_{entry.kind}", language)
-    return cards.code(str(entry.meta.get("model") or "–"))
+    source = cards.code(str(entry.meta.get("model") or "–"))
+    if entry.kind == "package":
+        return cards.Html(f"{source.text} · {escape(t('packages.one', language))}", source.sort)
+    return source
 
 
 def payouts(now: Standing, language: str) -> str:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from apps import cards
 from apps.cards import Html
+from engine.analytics.schemas import TYPICAL_INPUT, TYPICAL_OUTPUT
 from engine.evals.schemas import QualityReport
 from engine.kit.messages import t
 from engine.kit.money import DEVELOPER_PERCENT, format_credits, split, token_price
@@ -25,8 +26,6 @@ TONES = {
     "suspended": "bad",
     "retired": "calm",
 }
-TYPICAL_INPUT, TYPICAL_OUTPUT = 600, 150
-"""Tokens of a typical call: a question with a few passages, and an answer of some sentences."""
 ROUTINE = ("Quality test started", "Test ended early", "Submitted for review", "Published")
 """Reasons that the flows write by themselves; the states beside them say the same in both languages."""
 
@@ -170,9 +169,13 @@ def _per_thousand(micro: int, language: str) -> str:
 
 
 def market_link(expert: ExpertView, language: str) -> str:
-    """Return the way to a published expert on the market."""
+    """Return the ways to a published expert on the market, and to its prices."""
     address = f"/{language}/market/expert?name={quote(expert.name)}"
-    return f'<p><a href="{address}">{t("studio.see_on_market", language)}</a></p>'
+    prices = f"/{language}/studio/prices?name={quote(expert.name)}"
+    return (
+        f'<p class="mbe-ways"><a href="{address}">{t("studio.see_on_market", language)}</a>'
+        f'<a href="{prices}">{t("packages.to_prices", language)}</a></p>'
+    )
 
 
 def history(changes: Sequence[tuple[StateChange, str]], language: str) -> str:

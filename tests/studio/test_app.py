@@ -27,6 +27,7 @@ def test_tabs_show_what_a_person_can_use_and_the_page_that_is_open(dana: Person,
         "/en/studio/data",
         "/en/studio/train",
         "/en/studio/publish",
+        "/en/studio/prices",
         "/en/studio/earnings",
         "/en/studio/plan",
     ]

@@ -7,11 +7,13 @@ from typing import Any
 import anyio.to_thread
 import gradio as gr
 
-from apps.market import chat, handlers
+from apps.market import chat, handlers, package_handlers, package_views, views
 from apps.market.chat import ChatView, Turn
 from apps.market.frame import MarketPage
 from apps.shell import person_of
 from engine.accounts.schemas import Person
+from engine.kit.errors import EngineError, InsufficientCredit
+from engine.kit.ids import new_id
 
 # A new question is looked at, wherever the person had scrolled to.
 TO_THE_END = """() => setTimeout(() => {
@@ -38,18 +40,32 @@ def bubble(turn: Turn, name: str, language: str, *, busy: bool) -> dict[str, Any
 
 
 class ExpertPage(MarketPage):
-    """The head of an expert above its chat and its API."""
+    """The head of an expert above its chat, its API and its packages; or the question whether to buy one."""
 
     path = "expert"
 
     def build(self) -> None:
         self.name = self.part(gr.Textbox(visible=False))
-        self.head = self.part(gr.HTML())
-        with gr.Tabs():
-            with gr.Tab(self.t("chat")):
-                self._build_chat()
-            with gr.Tab(self.t("api")):
-                self.api = self.part(gr.HTML())
+        self._build_question()
+        with gr.Column(visible=False) as about:
+            self.about = self.part(about)
+            self.head = self.part(gr.HTML())
+            with gr.Tabs():
+                with gr.Tab(self.t("chat")):
+                    self._build_chat()
+                with gr.Tab(self.t("api")):
+                    self.api = self.part(gr.HTML())
+            self.packages = self.part(gr.HTML())
+
+    def _build_question(self) -> None:
+        with gr.Column(visible=False) as wanted:
+            self.wanted = self.part(wanted)
+            self.package = self.part(gr.Textbox(visible=False))
+            self.key = self.part(gr.Textbox(visible=False))
+            self.ask_buy = self.part(gr.HTML())
+            self.bought = self.part(gr.HTML(visible=False))
+            with gr.Row(elem_classes="mbe-row"):
+                self.buy = self.part(gr.Button(variant="primary", size="md"))
 
     def _build_chat(self) -> None:
         self.example = self.part(gr.HTML())
@@ -99,6 +115,7 @@ class ExpertPage(MarketPage):
             for event in (self.send.click, self.question.submit)
         ]
         asked.append(self.on(self.again.click, self.asking_again, [self.name, self.turns], stream=True))
+        self.on(self.buy.click, self.buying, [self.package, self.key], busy=[self.buy])
         # In this order: the browser goes through a click's events one after the other.
         self.stop.click(None, cancels=asked, api_visibility="private")
         self.on(self.stop.click, self.stopping, [self.name, self.turns], stream=True)
@@ -109,8 +126,20 @@ class ExpertPage(MarketPage):
         self.sample_button.click(None, self.sample, self.question, js=fill, api_visibility="private")
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
-        found = handlers.expert(person, query.get("name", ""), self.language)
+        name = query.get("name", "")
+        if package_id := query.get("buy"):
+            question = package_handlers.question(person, name, package_id, self.language)
+            return {
+                self.wanted: gr.update(visible=True),
+                self.ask_buy: question.html,
+                self.buy: gr.update(value=question.button),
+                self.package: package_id,
+                self.key: new_id("buy"),
+            }
+        found = handlers.expert(person, name, self.language)
         return {
+            self.about: gr.update(visible=True),
+            self.packages: package_handlers.shop(person, name, self.language),
             self.name: found.expert.name,
             self.head: found.head,
             self.example: found.example,
@@ -119,6 +148,21 @@ class ExpertPage(MarketPage):
             self.question: gr.update(placeholder=self.t("ask_hint", title=found.expert.title)),
             self.api: found.api,
             self.told: gr.update(value=found.notice, visible=bool(found.notice)),
+        }
+
+    def buying(self, package_id: str, key: str, request: gr.Request) -> dict[Any, Any]:
+        person = person_of(request)
+        try:
+            told = package_handlers.buy(person, package_id, key, self.language)
+        except EngineError as error:
+            words = error.message(self.language)
+            lacks = isinstance(error, InsufficientCredit)
+            shown = package_views.lacking(words, self.language) if lacks else views.trouble(words)
+            return {self.bought: gr.update(value=shown, visible=True)}
+        return {
+            **self.headed(person, {}),
+            self.bought: gr.update(value=told, visible=True),
+            self.buy: gr.update(visible=False),
         }
 
     def view(self, view: ChatView, name: str = "") -> dict[Any, Any]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from apps.market import cash_views, handlers
+from apps import cards
+from apps.market import cash_views, handlers, package_handlers
 from apps.market.frame import MarketPage
 from apps.pages import Form
 from apps.shell import person_of
@@ -21,17 +22,20 @@ def page(language: str) -> None:
 
 
 class WalletPage(MarketPage):
-    """Balance, top-up and receipts; or one receipt, when the address names it."""
+    """Balance, packages, top-up and receipts; or one receipt, or a question, when the address names it."""
 
     path = "wallet"
     tab = "wallet"
 
     def build(self) -> None:
         self.receipt = self.part(gr.HTML(visible=False))
+        self._build_question()
+        self.told_cancel = self.part(gr.HTML(visible=False))
         with gr.Column(visible=False) as overview:
             self.overview = self.part(overview)
             gr.HTML(f"<h1>{self.t('tab_wallet')}</h1>")
             self.amounts = self.part(gr.HTML())
+            self.packages = self.part(gr.HTML())
             self.key = self.part(gr.Textbox(visible=False))
             with gr.Column(visible=False) as shop:
                 self.shop = self.part(shop)
@@ -48,6 +52,15 @@ class WalletPage(MarketPage):
             self.receipts = self.part(gr.HTML())
             with gr.Row(elem_classes="mbe-row"):
                 self.more = self.part(gr.Button(self.t("more"), visible=False, size="md"))
+
+    def _build_question(self) -> None:
+        with gr.Column(visible=False) as question:
+            self.question = self.part(question)
+            self.asked_cancel = self.part(gr.HTML())
+            self.subscription = self.part(gr.Textbox(visible=False))
+            with gr.Row(elem_classes="mbe-row"):
+                words = t("packages.cancel_yes", self.language)
+                self.cancel = self.part(gr.Button(words, variant="stop", size="md"))
 
     def _build_shop(self) -> None:
         price = cash_views.price(settings().payment_minor, settings().payment_currency)
@@ -86,16 +99,42 @@ class WalletPage(MarketPage):
             self.leads(self.on(event, self.buying, [*self.wanted.inputs, self.key], busy=[self.buy]))
         for event in (self.redeem.click, self.code.fields["code"].submit):
             self.on(event, self.redeeming, self.code.inputs, busy=[self.redeem])
+        self.on(self.cancel.click, self.cancelling, [self.subscription], busy=[self.cancel])
         self.on(self.more.click, self.showing_more, [self.limit])
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if receipt_id := query.get("receipt"):
             shown = handlers.receipt(person, receipt_id, self.language)
             return {self.receipt: gr.update(value=shown, visible=True)}
+        if subscription_id := query.get("cancel"):
+            words = package_handlers.cancel_question(person, subscription_id, self.language)
+            return {
+                self.question: gr.update(visible=True),
+                self.asked_cancel: words,
+                self.subscription: subscription_id,
+            }
+        return self.overviewed(person)
+
+    def overviewed(self, person: Person) -> dict[Any, Any]:
+        """Return the updates that show the wallet whole."""
         return {
             self.overview: gr.update(visible=True),
             self.key: new_id("top"),
+            self.packages: package_handlers.mine(person, self.language),
             **self.shown(person, handlers.RECEIPT_STEP),
+        }
+
+    def cancelling(self, subscription_id: str, request: gr.Request) -> dict[Any, Any]:
+        person = person_of(request)
+        try:
+            words = package_handlers.cancel(person, subscription_id, self.language)
+        except EngineError as error:
+            words = cards.note(error.message(self.language), "bad")
+            return {self.told_cancel: gr.update(value=words, visible=True)}
+        return {
+            self.question: gr.update(visible=False),
+            self.told_cancel: gr.update(value=words, visible=True),
+            **self.overviewed(person),
         }
 
     def shown(self, person: Person, limit: int) -> dict[Any, Any]:
