@@ -44,7 +44,7 @@ USUAL_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A published expert and its price, and the versions in traffic where there are two; `at` is by monotonic."""
+    """A published expert, its price, and two versions in traffic where there are; `at` is monotonic."""
 
     at: float
     expert: ExpertView

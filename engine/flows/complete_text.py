@@ -5,12 +5,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-from engine.flows import charge_call
+from engine.flows import charge_call, route_call
 from engine.flows.answer_request import AnswerPart, WholeAnswer, require_length, require_room
 from engine.flows.call_ticket import Offer, Ticket
 from engine.flows.speak import Sampling
 from engine.inference import pool, state, tokens
-from engine.kit.errors import BadInput, NotReady
+from engine.inference.schemas import Completion, Delta
+from engine.kit.errors import BadInput, EngineError, NotReady
 from engine.kit.settings import settings
 
 
@@ -28,19 +29,24 @@ class TextRequest:
         require_room(self.sampling)
 
 
-@asynccontextmanager
-async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[Ticket, Sampling]]:
-    started = time.monotonic()
+async def _prepare(offer: Offer, request: TextRequest) -> tuple[int, Sampling]:
+    """Return the tokens that are read and how the version of an offer is to speak."""
     if offer.expert.template:
         raise BadInput("chat.only_in_turns", field="model", name=offer.expert.name)
-    if not state.answers():
-        raise NotReady("inference.warming_up", retry_after=10)
-    require_length(len(request.prompt), "prompt")
     input_tokens = tokens.of_text(request.prompt) + 1
     most = settings().max_model_len
     if input_tokens >= most:
         raise BadInput("chat.too_long", field="prompt", tokens=input_tokens, most=most)
-    sampling = request.sampling.limited(min(request.sampling.max_tokens, most - input_tokens))
+    return input_tokens, request.sampling.limited(min(request.sampling.max_tokens, most - input_tokens))
+
+
+@asynccontextmanager
+async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[Ticket, Sampling]]:
+    started = time.monotonic()
+    require_length(len(request.prompt), "prompt")
+    offer, (input_tokens, sampling) = await route_call.prepared(offer, lambda one: _prepare(one, request))
+    if not state.answers():
+        raise NotReady("inference.warming_up", retry_after=10)
     async with charge_call.paid(
         offer,
         input_tokens=input_tokens,
@@ -51,18 +57,37 @@ async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[T
         yield ticket, sampling
 
 
+def _words(ticket: Ticket, request: TextRequest, sampling: Sampling) -> AsyncGenerator[Delta, None]:
+    adapter = ticket.offer.expert.adapter_prefix or None
+    return pool.open_stream(adapter, request.prompt, **sampling.parameters())
+
+
+async def _opened(
+    ticket: Ticket, request: TextRequest, sampling: Sampling
+) -> tuple[list[Delta], AsyncGenerator[Delta, None]]:
+    """Return the words. Those of a candidate have begun, or they are the stable version's."""
+    words = _words(ticket, request, sampling)
+    if ticket.offer.arm == "stable":
+        return [], words
+    try:
+        return await route_call.beginning(words), words
+    except EngineError as error:
+        if not route_call.gives_way(ticket, error):
+            raise
+    await _prepare(ticket.offer, request)
+    return [], _words(ticket, request, sampling)
+
+
 async def stream(offer: Offer, request: TextRequest) -> AsyncGenerator[AnswerPart, None]:
     """Yield the continuation as `answer_request.answer` yields an answer. Knowledge is not asked.
 
     Raises BadInput for an expert that is a prompt: it speaks only in turns.
     """
     async with _admitted(offer, request) as (ticket, sampling):
-        yield AnswerPart(kind="passages", hold_id=ticket.hold_id, headers=ticket.headers)
-        spoken = pool.open_stream(
-            offer.expert.adapter_prefix or None, request.prompt, **sampling.parameters()
-        )
-        async with aclosing(spoken) as deltas:
-            async for delta in deltas:
+        begun, words = await _opened(ticket, request, sampling)
+        async with aclosing(words):
+            yield AnswerPart(kind="passages", hold_id=ticket.hold_id, headers=ticket.headers)
+            async for delta in route_call.joined(begun, words):
                 ticket.take(delta)
                 if delta.choices:
                     yield AnswerPart(kind="text", text=delta.text, choices=delta.choices)
@@ -74,8 +99,13 @@ async def stream(offer: Offer, request: TextRequest) -> AsyncGenerator[AnswerPar
 async def whole(offer: Offer, request: TextRequest) -> WholeAnswer:
     """Return the continuation in one piece."""
     async with _admitted(offer, request) as (ticket, sampling):
-        adapter = offer.expert.adapter_prefix or None
-        completion = await pool.complete(adapter, request.prompt, **sampling.parameters())
+        try:
+            completion = await _spoken(ticket, request, sampling)
+        except EngineError as error:
+            if not route_call.gives_way(ticket, error):
+                raise
+            await _prepare(ticket.offer, request)
+            completion = await _spoken(ticket, request, sampling)
         ticket.take(completion)
     assert ticket.receipt is not None
     return WholeAnswer(
@@ -85,3 +115,8 @@ async def whole(offer: Offer, request: TextRequest) -> WholeAnswer:
         receipt=ticket.receipt,
         headers=ticket.headers,
     )
+
+
+async def _spoken(ticket: Ticket, request: TextRequest, sampling: Sampling) -> Completion:
+    adapter = ticket.offer.expert.adapter_prefix or None
+    return await pool.complete(adapter, request.prompt, **sampling.parameters())

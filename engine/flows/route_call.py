@@ -54,7 +54,7 @@ def of_text(offer: Offer, routing: Routing, prompt: str) -> Offer:
 
 
 def _routed(offer: Offer, routing: Routing, words: str) -> Offer:
-    """Choose by the conversation's id, else by its first words; those of two tenants have nothing in common."""
+    """Choose by the conversation's id, else by its first words, of this tenant."""
     assert offer.trial is not None
     tenant = offer.caller.person.tenant_id
     if routing.conversation is not None:
@@ -132,9 +132,7 @@ def outcomes(ticket: Ticket) -> list[Outcome]:
     def add(version_id: str, arm: Arm, failed: bool, until: float) -> None:
         ms = max(0, round((until - began) * 1000))
         found.append(
-            Outcome(
-                rollout_id=rollout, version_id=version_id, arm=arm, failed=failed, latency_ms=ms, at=at
-            )
+            Outcome(rollout_id=rollout, version_id=version_id, arm=arm, failed=failed, latency_ms=ms, at=at)
         )
 
     if offer.failed_at is not None:

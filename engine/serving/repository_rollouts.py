@@ -21,8 +21,9 @@ NEWEST = 10_000
 def add(uow: Session, row: dict[str, Any]) -> bool:
     """Write a rollout unless one of its name runs; say whether it was written."""
     statement = insert(RolloutRow).values(row)
+    # Written out: a prepared statement with a parameter there does not find its index.
     statement = statement.on_conflict_do_nothing(
-        index_elements=[RolloutRow.name], index_where=RolloutRow.state == "running"
+        index_elements=[RolloutRow.name], index_where=text("state = 'running'")
     )
     return uow.execute(statement.returning(RolloutRow.id)).one_or_none() is not None
 

@@ -43,7 +43,7 @@ MOVES: dict[tuple[str, str], frozenset[str]] = {
 
 SLOTS = 10_000
 FIRST_CALLS = 10
-"""A candidate that fails more than half of so many calls, or more, is taken back without waiting for others."""
+"""A candidate that fails more than half of so many calls, or more, is taken back at once."""
 CONFIDENCE = 1.959964
 """Standard errors to each side that hold 95%."""
 
