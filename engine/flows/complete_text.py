@@ -43,10 +43,10 @@ async def _prepare(offer: Offer, request: TextRequest) -> tuple[int, Sampling]:
 @asynccontextmanager
 async def _admitted(offer: Offer, request: TextRequest) -> AsyncIterator[tuple[Ticket, Sampling]]:
     started = time.monotonic()
-    require_length(len(request.prompt), "prompt")
-    offer, (input_tokens, sampling) = await route_call.prepared(offer, lambda one: _prepare(one, request))
     if not state.answers():
         raise NotReady("inference.warming_up", retry_after=10)
+    require_length(len(request.prompt), "prompt")
+    offer, (input_tokens, sampling) = await route_call.prepared(offer, lambda one: _prepare(one, request))
     async with charge_call.paid(
         offer,
         input_tokens=input_tokens,

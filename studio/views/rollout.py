@@ -45,16 +45,18 @@ def _promise(found: Watched, language: str) -> str:
 def _table(found: Watched, language: str) -> str:
     headers = [t(f"rollouts.{key}", language) for key in ("version", "calls", "failed", "p50", "p95")]
     rows: list[list[cards.Cell]] = []
-    for arm, version in (("stable", found.stable), ("candidate", found.candidate)):
-        count = found.counts[arm]  # type: ignore[index]
+    for arm, version in zip(ARMS, (found.stable, found.candidate), strict=True):
+        count = found.counts[arm]
         name = f"{version.version} · {t(f'rollouts.arm_{arm}', language)}"
         failed = f"{100 * share(count):.1f}%" if count.calls else "–"
-        rows.append([name, count.calls, failed, _ms(count.p50_ms, language), _ms(count.p95_ms, language)])
+        told = cards.Html(f'<span class="mbe-num">{failed}</span>', share(count))
+        words = cards.Html(f'<span class="mbe-num">{escape(name)}</span>', version.version)
+        rows.append([words, count.calls, told, _known(count.p50_ms), _known(count.p95_ms)])
     return cards.table(headers, rows, t("rollouts.compared", language))
 
 
-def _ms(value: int | None, language: str) -> str:
-    return "–" if value is None else t("studio.ms", language, ms=f"{value:,}")
+def _known(value: int | None) -> cards.Cell:
+    return "–" if value is None else value
 
 
 def ended(found: Watched, language: str) -> str:
@@ -102,8 +104,26 @@ def failures(found: Watched, language: str) -> go.Figure | None:
             },
             hovertemplate=f"%{{x:.1f}}% ({low:.1f}–{high:.1f}%)<extra></extra>",
         )
-    title = t("rollouts.plot_failures", language)
-    return _laid_out(figure, title, t("rollouts.axis_failed", language), "%")
+    return _laid_out(figure, _who_fails(found, language), t("rollouts.axis_failed", language), "%")
+
+
+def _who_fails(found: Watched, language: str) -> str:
+    """Say what the intervals say: one fails more, or nobody can tell yet."""
+    stable, candidate = (interval(found.counts[arm]) for arm in ARMS)
+    key = "same" if stable[0] <= candidate[1] and candidate[0] <= stable[1] else "more"
+    if key == "more" and candidate[1] < stable[0]:
+        key = "less"
+    return t(f"rollouts.fails_{key}", language, version=found.candidate.version, stable=found.stable.version)
+
+
+def _who_is_slower(found: Watched, language: str) -> str:
+    slow, usual = found.counts["candidate"].p95_ms, found.counts["stable"].p95_ms
+    if not slow or not usual:
+        return t("rollouts.plot_latency", language)
+    percent = round(100 * (slow - usual) / usual)
+    key = "slower" if percent > 0 else "faster" if percent < 0 else "as_fast"
+    facts = {"version": found.candidate.version, "stable": found.stable.version}
+    return t(f"rollouts.{key}", language, percent=abs(percent), **facts)
 
 
 def latency(found: Watched, language: str) -> go.Figure | None:
@@ -126,7 +146,7 @@ def latency(found: Watched, language: str) -> go.Figure | None:
             marker={"color": COLOURS[arm], "size": 10},
             hovertemplate="%{text}: %{x:,} ms<extra></extra>",
         )
-    return _laid_out(figure, t("rollouts.plot_latency", language), t("rollouts.axis_ms", language), "")
+    return _laid_out(figure, _who_is_slower(found, language), t("rollouts.axis_ms", language), "")
 
 
 def _laid_out(figure: go.Figure, title: str, axis: str, suffix: str) -> go.Figure:
@@ -141,7 +161,7 @@ def _laid_out(figure: go.Figure, title: str, axis: str, suffix: str) -> go.Figur
             "hovermode": "closest",
             "margin": {"l": 64, "r": 24, "t": 56, "b": 48},
             "xaxis": {"gridcolor": "rgba(128,128,128,.25)", **line},
-            "yaxis": {"type": "category", "showgrid": False, "autorange": "reversed"},
+            "yaxis": {"type": "category", "showgrid": False, "range": [1.6, -0.6]},
         }
     )
     return figure

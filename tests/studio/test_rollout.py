@@ -1,5 +1,7 @@
 """Versions in traffic on the page of an expert: what is offered when, what is shown, what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.accounts.schemas import Person
@@ -10,9 +12,10 @@ from engine.kit.errors import BadInput, Conflict, NotFound
 from engine.market import service as market
 from engine.market.schemas import ExpertView
 from engine.serving import rollouts
-from engine.serving.rollout_schemas import Outcome
+from engine.serving.rollout_schemas import ARMS, Arm, Counts, Outcome
 from studio.handlers import publish, review
 from studio.handlers import rollout as handlers
+from studio.views import rollout as views
 from tests.studio import test_publish
 
 MARGINS = (20, 50, 50)
@@ -132,3 +135,29 @@ def test_an_end_wants_to_be_confirmed_and_happens_once(
     ):
         with pytest.raises(Conflict):
             again()
+
+
+@pytest.mark.parametrize(
+    ("usual", "new", "failing", "slow"),
+    [
+        ((900, 1, 100), (900, 90, 150), "1.1.0 fails more", "50% slower"),
+        ((900, 90, 100), (900, 1, 75), "1.1.0 fails less", "25% faster"),
+        ((9, 1, 100), (9, 0, 100), "cannot be told", "as fast"),
+    ],
+)
+def test_the_titles_say_what_the_plots_show(
+    dana: Person,
+    candidate: ExpertView,
+    usual: tuple[int, int, int],
+    new: tuple[int, int, int],
+    failing: str,
+    slow: str,
+) -> None:
+    handlers.start(dana, candidate, "canary", 10, *MARGINS)
+    counts: dict[Arm, Counts] = {
+        arm: Counts(calls=one[0], failed=one[1], p50_ms=9, p95_ms=one[2])
+        for arm, one in zip(ARMS, (usual, new), strict=True)
+    }
+    found = replace(roll_out.newest(dana, "tent-helper"), counts=counts)
+    for figure, words in ((views.failures(found, "en"), failing), (views.latency(found, "en"), slow)):
+        assert figure is not None and words in figure.layout.title.text
