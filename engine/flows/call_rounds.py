@@ -120,9 +120,11 @@ def _trials(uow: Session, experts: Mapping[str, ExpertView]) -> dict[str, Trial]
     running = rollouts.running(uow, experts)
     candidates = market.by_ids(uow, [one.candidate_id for one in running.values()])
     return {
-        name: Trial(rollout=one, stable=experts[name], candidate=candidates[one.candidate_id])
+        name: Trial(rollout=one, stable=experts[name], candidate=candidate)
         for name, one in running.items()
-        if experts[name].id == one.stable_id and candidates[one.candidate_id].state == "approved"
+        if (candidate := candidates.get(one.candidate_id)) is not None
+        and candidate.state == "approved"
+        and experts[name].id == one.stable_id
     }
 
 

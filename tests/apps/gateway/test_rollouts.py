@@ -383,6 +383,12 @@ def test_of_two_who_end_a_rollout_at_once_one_does(mine: TestClient, moves: tupl
     assert codes == [200, 409]
 
 
+def test_of_two_who_start_at_once_one_does(mine: TestClient) -> None:
+    with ThreadPoolExecutor(2) as two:
+        codes = sorted(two.map(lambda _: mine.post(WAY, json={}).status_code, range(2)))
+    assert codes == [201, 409]
+
+
 def test_promotion_and_rollback_at_once_leave_one_version_on_the_market(
     mine: TestClient, developer: Person
 ) -> None:
