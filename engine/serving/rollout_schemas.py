@@ -38,8 +38,8 @@ class Margins:
             least, most = RANGES[one.name]
             value = getattr(self, one.name)
             if type(value) is not int or not least <= value <= most:
-                name = f"margins.{one.name}"
-                raise BadInput("rollouts.bad_margin", field=name, name=name, least=least, most=most)
+                field_ = f"margins.{one.name}"
+                raise BadInput("rollouts.bad_margin", field=field_, least=least, most=most)
 
     def plain(self) -> dict[str, int]:
         """Return the margins as they are stored."""

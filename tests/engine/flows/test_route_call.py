@@ -21,7 +21,7 @@ from engine.kit.prompts import Message
 from engine.market.schemas import ExpertView
 from engine.serving.models import OutcomeRow
 from engine.serving.rollout_schemas import Margins
-from tests.apps.gateway.test_rollouts import approved
+from tests.apps.gateway.rollouts import approved
 
 __all__ = ["approved"]
 
