@@ -17,6 +17,7 @@ from engine.flows import (
     take_along,
     test_expert,
     train_expert,
+    watch_rollouts,
 )
 from engine.inference.base_model import resolve
 from engine.jobs import registry
@@ -89,8 +90,10 @@ CHORES = (
     Chore("charge trainings", 60.0, meter_training.chore),
     Chore("export usage events", 10.0, _export_usage),
     Chore("renew packages", 60.0, buy_packages.renew_due),
+    Chore("take back canaries that fail", 10.0, watch_rollouts.chore),
     Chore("compare usage, receipts and ledger", 60.0, reconcile.chore),
     Chore("index what lost its vectors", 60.0, edit_chunks.index_what_lost_its_vectors),
     Chore("forget answers kept for a retry", 600.0, _forget_replies),
+    Chore("forget the calls of old rollouts", 3600.0, watch_rollouts.forget),
     Chore("drop the tables of indexes that are gone", 3600.0, indexes.sweep),
 )

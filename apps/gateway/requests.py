@@ -7,8 +7,10 @@ from typing import Any, Literal, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from apps.gateway.identity import words
 from engine.flows.answer_request import ChatRequest
 from engine.flows.complete_text import TextRequest
+from engine.flows.route_call import ANYHOW, Routing
 from engine.flows.speak import ANSWER_TOKENS, Sampling
 from engine.kit.errors import BadInput
 from engine.kit.prompts import Message
@@ -147,6 +149,32 @@ class Completion(_Spoken):
         return TextRequest(
             model=self.model, prompt=prompts[0], sampling=self.sampling(self.max_tokens or 16, more)
         )
+
+
+ROUTING_PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": "x-routing-strategy",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "enum": ["stable", "canary", "ab_test"]},
+        "description": "Who answers while two versions share the calls; without it, by their shares.",
+    },
+    {
+        "name": "X-Conversation-ID",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "description": "A conversation keeps its version; without it, it is known by its first message.",
+    },
+]
+
+
+def routing_of(request: Request) -> Routing:
+    """Return what a caller says about which version should answer. Raises BadInput naming the header."""
+    strategy, conversation = words(request, "x-routing-strategy"), words(request, "x-conversation-id")
+    if strategy is None and conversation is None:
+        return ANYHOW
+    return Routing(strategy=strategy, conversation=conversation)
 
 
 async def body_of(request: Request, kind: type[Body]) -> Body:

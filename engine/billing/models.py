@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Table, UniqueConstraint, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from engine.billing.schemas import Rates
 from engine.billing.models_packages import AllowanceRow
+from engine.billing.schemas import Rates
 from engine.kit.database import Base
 
 IN_ORDER: dict[str, Any] = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": True}}

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import anyio.to_thread
@@ -16,13 +16,14 @@ import anyio.to_thread
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
 from engine.billing.schemas import Receipt
-from engine.flows import charge_call, degraded_answers, speak
+from engine.flows import charge_call, degraded_answers, route_call, speak
 from engine.flows.call_ticket import Credentials, Offer, Ticket
+from engine.flows.route_call import ANYHOW, Routing
 from engine.flows.speak import Prompt, Sampling, Speaker
 from engine.inference import tokens
-from engine.inference.schemas import Completion, Usage
+from engine.inference.schemas import Completion, Delta, Usage
 from engine.kit.database import unit_of_work
-from engine.kit.errors import BadInput
+from engine.kit.errors import BadInput, EngineError
 from engine.kit.prompts import Message
 from engine.kit.settings import settings
 from engine.knowledge.retrieve import EVERYTHING
@@ -95,13 +96,49 @@ class AnswerPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Admitted:
-    """A call that may begin: its ticket, what the model will read, and how it is to speak."""
+class Prepared:
+    """What the model will read, and how it is to speak."""
 
-    ticket: Ticket
     speaker: Speaker
     prompt: Prompt
     sampling: Sampling
+    input_tokens: int
+
+    def words(self) -> AsyncGenerator[Delta, None]:
+        """Yield the answer as it is spoken."""
+        return speak.words(self.speaker, self.prompt.messages, self.sampling)
+
+    async def whole(self) -> Completion:
+        """Return the answer in one piece."""
+        return await speak.whole(self.speaker, self.prompt.messages, self.sampling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """A call that may begin: its ticket, and what its version will read and do."""
+
+    ticket: Ticket
+    prepared: Prepared
+
+    async def stable(self, request: ChatRequest) -> "Admitted":
+        """Return the call as the stable version answers it, after its candidate gave way."""
+        prepared = await _prepare(self.ticket.offer, request)
+        self.ticket.input_tokens = prepared.input_tokens
+        return replace(self, prepared=prepared)
+
+
+async def _prepare(offer: Offer, request: ChatRequest) -> Prepared:
+    speaker = Speaker.of(offer.expert)
+    if speaker.knowledge_base_ids:
+        prompt = await anyio.to_thread.run_sync(speak.prompt_for, speaker, request.messages, request.only)
+    else:
+        prompt = speak.prompt_for(speaker, request.messages, request.only)
+    input_tokens = tokens.of_messages(prompt.messages) + _tokens_beside(request.sampling)
+    room = settings().max_model_len - input_tokens
+    if room < 1:
+        raise BadInput("chat.too_long", field="messages", tokens=input_tokens, most=settings().max_model_len)
+    sampling = request.sampling.limited(min(request.sampling.max_tokens, room))
+    return Prepared(speaker=speaker, prompt=prompt, sampling=sampling, input_tokens=input_tokens)
 
 
 @asynccontextmanager
@@ -112,51 +149,79 @@ async def admitted(offer: Offer, request: ChatRequest) -> AsyncIterator[Admitted
     InsufficientCredit with the amount missing.
     """
     started = time.monotonic()
-    speaker = Speaker.of(offer.expert)
-    await degraded_answers.require_answer(speaker)
+    await degraded_answers.require_answer(Speaker.of(offer.trial.stable if offer.trial else offer.expert))
     require_length(sum(len(m["content"]) for m in request.messages), "messages")
-    if speaker.knowledge_base_ids:
-        prompt = await anyio.to_thread.run_sync(speak.prompt_for, speaker, request.messages, request.only)
-    else:
-        prompt = speak.prompt_for(speaker, request.messages, request.only)
-    input_tokens = tokens.of_messages(prompt.messages) + _tokens_beside(request.sampling)
-    room = settings().max_model_len - input_tokens
-    if room < 1:
-        raise BadInput("chat.too_long", field="messages", tokens=input_tokens, most=settings().max_model_len)
-    sampling = request.sampling.limited(min(request.sampling.max_tokens, room))
+    offer, prepared = await route_call.prepared(offer, lambda one: _prepare(one, request))
     async with charge_call.paid(
         offer,
-        input_tokens=input_tokens,
-        most_output=sampling.max_tokens,
-        choices=sampling.choices,
+        input_tokens=prepared.input_tokens,
+        most_output=prepared.sampling.max_tokens,
+        choices=prepared.sampling.choices,
         started=started,
     ) as ticket:
-        yield Admitted(ticket=ticket, speaker=speaker, prompt=prompt, sampling=sampling)
+        yield Admitted(ticket=ticket, prepared=prepared)
 
 
-async def answer(who: Person | Offer, request: ChatRequest) -> AsyncGenerator[AnswerPart, None]:
+async def _opened(
+    call: Admitted, request: ChatRequest
+) -> tuple[Admitted, list[Delta], AsyncGenerator[Delta, None]]:
+    """Return a call and its words. Those of a candidate have begun, or they are the stable version's."""
+    words = call.prepared.words()
+    if call.ticket.offer.arm == "candidate":
+        try:
+            return call, await route_call.beginning(words), words
+        except EngineError as error:
+            if route_call.gives_way(call.ticket, error):
+                call = await call.stable(request)
+                words = call.prepared.words()
+            else:
+                words = degraded_answers.broken(error)
+    return call, [], degraded_answers.words(call.ticket, words, choices=call.prepared.sampling.choices)
+
+
+async def _spoken(call: Admitted, request: ChatRequest) -> tuple[Admitted, Completion]:
+    """Return a call and its answer; where its candidate gives way, they are the stable version's."""
+
+    async def spoken() -> Completion:
+        nonlocal call
+        try:
+            return await call.prepared.whole()
+        except EngineError as error:
+            if not route_call.gives_way(call.ticket, error):
+                raise
+        call = await call.stable(request)
+        return await call.prepared.whole()
+
+    choices = call.prepared.sampling.choices
+    completion = await degraded_answers.whole(call.ticket, spoken(), choices=choices)
+    return call, completion
+
+
+async def answer(
+    who: Person | Offer, request: ChatRequest, routing: Routing = ANYHOW
+) -> AsyncGenerator[AnswerPart, None]:
     """Yield a paid answer part by part; the last part carries usage and receipt.
 
     Raises what `charge_call.look_up` and `admitted` raise before the first part, and UpstreamFailed or
     NotReady when the model breaks off. Closing the iterator stops the model; the words delivered until then
-    are paid for.
+    are paid for. `routing` is a person's; an offer has its version already.
     """
     if isinstance(who, Offer):
         offer = who
     else:
         offer = await charge_call.look_up(Credentials(person=who), request.model)
+        offer = route_call.of_chat(offer, routing, request.messages)
     async with admitted(offer, request) as call:
+        call, begun, words = await _opened(call, request)
         ticket = call.ticket
-        yield AnswerPart(
-            kind="passages",
-            passages=call.prompt.passages,
-            hold_id=ticket.hold_id,
-            headers=ticket.headers,
-        )
-        spoken = speak.words(call.speaker, call.prompt.messages, call.sampling)
-        spoken = degraded_answers.words(ticket, spoken, choices=call.sampling.choices)
-        async with aclosing(spoken) as deltas:
-            async for delta in deltas:
+        async with aclosing(words):
+            yield AnswerPart(
+                kind="passages",
+                passages=call.prepared.prompt.passages,
+                hold_id=ticket.hold_id,
+                headers=ticket.headers,
+            )
+            async for delta in route_call.joined(begun, words):
                 ticket.take(delta)
                 if delta.text or delta.choices:
                     told = degraded_answers.HEADERS if ticket.degraded else {}
@@ -180,14 +245,13 @@ class WholeAnswer:
 async def whole_answer(offer: Offer, request: ChatRequest) -> WholeAnswer:
     """Return a paid answer. Cancelling it stops the model; nothing was delivered, so nothing is paid."""
     async with admitted(offer, request) as call:
-        spoken = speak.whole(call.speaker, call.prompt.messages, call.sampling)
-        completion = await degraded_answers.whole(call.ticket, spoken, choices=call.sampling.choices)
+        call, completion = await _spoken(call, request)
         call.ticket.take(completion)
     receipt = call.ticket.receipt
     assert receipt is not None
     return WholeAnswer(
         completion=completion,
-        passages=call.prompt.passages,
+        passages=call.prepared.prompt.passages,
         usage=call.ticket.counted,
         receipt=receipt,
         headers=call.ticket.headers | (degraded_answers.HEADERS if call.ticket.degraded else {}),

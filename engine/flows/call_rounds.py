@@ -4,11 +4,13 @@ While one round is under way the next gathers: a hundred calls cost little more 
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NoReturn
 
 import psycopg
+from sqlalchemy.orm import Session
 
 from engine.accounts import keys
 from engine.accounts import service as accounts
@@ -18,9 +20,9 @@ from engine.analytics import service as analytics
 from engine.analytics.schemas import UsageEvent
 from engine.billing import holds, prices
 from engine.billing.schemas import HoldRequest, HoldView, Price, Receipt, Settlement
-from engine.flows import people
+from engine.flows import people, route_call
 from engine.flows.call_allowances import allowances
-from engine.flows.call_ticket import Credentials, Offer, Ticket
+from engine.flows.call_ticket import Credentials, Offer, Ticket, Trial
 from engine.inference.schemas import Usage
 from engine.kit import metrics
 from engine.kit.clock import now
@@ -30,6 +32,7 @@ from engine.kit.gathering import Gathering, each
 from engine.kit.logs import logger
 from engine.market import service as market
 from engine.market.schemas import ExpertView
+from engine.serving import rollouts
 
 log = logger(__name__)
 
@@ -40,11 +43,21 @@ LISTED_SECONDS = 1.0
 USUAL_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A published expert, its price, and two versions in traffic where there are; `at` is monotonic."""
+
+    at: float
+    expert: ExpertView
+    price: Price
+    trial: Trial | None
+
+
 class Listings:
     """What is on the market and at what price, as it was at most a second ago."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, ExpertView, Price]] = {}
+        self._known: dict[str, Listed] = {}
         self._usual: dict[str, tuple[float, int | None]] = {}
         self._volumes: dict[tuple[str, str, str], int] = {}
 
@@ -69,18 +82,18 @@ class Listings:
                 self._volumes[key] = analytics.used_last_month(uow, tenant_id, model, now())
         return self._volumes[key]
 
-    def find(self, names: Collection[str]) -> dict[str, tuple[ExpertView, Price]]:
+    def find(self, names: Collection[str]) -> dict[str, Listed]:
         """Return the experts with these names and their prices; those that are none are left out."""
         oldest, known = time.monotonic() - LISTED_SECONDS, self._known
-        if any(name not in known or known[name][0] < oldest for name in names):
+        if any(name not in known or known[name].at < oldest for name in names):
             known = self._read(names)
-        return {name: known[name][1:] for name in names if name in known}
+        return {name: known[name] for name in names if name in known}
 
     def forget(self) -> None:
         """Know nothing, after a change made by this process."""
         self._known = {}
 
-    def _read(self, names: Collection[str]) -> dict[str, tuple[float, ExpertView, Price]]:
+    def _read(self, names: Collection[str]) -> dict[str, Listed]:
         at = time.monotonic()
         with unit_of_work() as uow:
             experts = market.by_names(uow, names)
@@ -94,9 +107,26 @@ class Listings:
                         output_micro=expert.output_price_micro,
                         by_id=expert.owner_id,
                     )
-        read = {name: (at, expert, known[name]) for name, expert in experts.items()}
+            trials = _trials(uow, experts)
+        read = {
+            name: Listed(at=at, expert=expert, price=known[name], trial=trials.get(name))
+            for name, expert in experts.items()
+        }
         self._known = {name: one for name, one in self._known.items() if name not in names} | read
         return read
+
+
+def _trials(uow: Session, experts: Mapping[str, ExpertView]) -> dict[str, Trial]:
+    """Return the rollouts that run, each with both of its versions as they are now."""
+    running = rollouts.running(uow, experts)
+    candidates = market.by_ids(uow, [one.candidate_id for one in running.values()])
+    return {
+        name: Trial(rollout=one, stable=experts[name], candidate=candidate)
+        for name, one in running.items()
+        if (candidate := candidates.get(one.candidate_id)) is not None
+        and candidate.state == "approved"
+        and experts[name].id == one.stable_id
+    }
 
 
 listings = Listings()
@@ -121,13 +151,15 @@ def _look_up(asked: Sequence[Wanted]) -> list[Offer | Exception]:
         keys.check(caller, scope="chat", ip=who.ip, model=model)
         if model not in found:
             _say_what_there_is(model)
-        expert, price = found[model]
+        listed = found[model]
+        tiers = listed.price.tiers
         return Offer(
             caller=caller,
-            expert=expert,
-            price=price,
-            used_before=listings.used_last_month(caller.person.tenant_id, model) if price.tiers else 0,
-            usual_output=listings.usual_output(expert.id),
+            expert=listed.expert,
+            price=listed.price,
+            used_before=listings.used_last_month(caller.person.tenant_id, model) if tiers else 0,
+            usual_output=listings.usual_output(listed.expert.id),
+            trial=listed.trial,
         )
 
     return allowances.give(each(offer, asked))
@@ -211,6 +243,7 @@ def _settle_ordinary(tickets: Sequence[Ticket]) -> dict[str, Receipt]:
         receipts = holds.settle_ordinary(connection, [_settlement(one) for one in tickets])
         done = [(one, end) for one, end in zip(tickets, receipts, strict=True) if end is not None]
         analytics.record_swiftly(connection, [_event(one, end) for one, end in done])
+        rollouts.record_swiftly(connection, [made for one, _ in done for made in route_call.outcomes(one)])
     return {one.hold_id: end for one, end in done}
 
 
@@ -225,8 +258,10 @@ def _settle_carefully(tickets: Sequence[Ticket]) -> dict[str, Receipt | EngineEr
             ended |= zip(unpaid, holds.release_many(uow, unpaid), strict=True)
         # A round that is done again after its connection broke must not be recorded again.
         known = {event.call_id for event in analytics.of_calls(uow, [one.hold_id for one in tickets])}
-        done = ((one, ended[one.hold_id]) for one in tickets if one.hold_id not in known)
-        analytics.record(uow, [_event(one, end) for one, end in done if isinstance(end, Receipt)])
+        new = [(one, ended[one.hold_id]) for one in tickets if one.hold_id not in known]
+        done = [(one, end) for one, end in new if isinstance(end, Receipt)]
+        analytics.record(uow, [_event(one, end) for one, end in done])
+        rollouts.record(uow, [made for one, _ in done for made in route_call.outcomes(one)])
     return ended
 
 

@@ -1,7 +1,7 @@
 """Values of a paid call: who calls, what was agreed, and what was delivered."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.accounts.schemas import Caller, Person
 from engine.billing import prices
@@ -9,6 +9,7 @@ from engine.billing.schemas import Allowance, Price, Receipt
 from engine.inference import tokens
 from engine.inference.schemas import Completion, Delta, Usage
 from engine.market.schemas import ExpertView
+from engine.serving.rollout_schemas import Arm, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +27,23 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Two versions of one expert in traffic at the same time."""
+
+    rollout: Rollout
+    stable: ExpertView
+    candidate: ExpertView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """Who calls, the expert that answers, and the price that counts from here on.
 
     `used_before` are the tokens that decide the tier of the price. Nearly all answers of the expert stay
     below `usual_output` tokens; None while few are known. `call_key` names the call's hold, for one who has
     to find it again; else it gets a name of its own. `allowance` is the caller's package for this expert.
+    `trial` is set while two versions share the calls: `expert` is the one of `arm`, and `failed_at` is when
+    the candidate gave way, where it did.
     """
 
     caller: Caller
@@ -41,6 +53,19 @@ class Offer:
     usual_output: int | None = None
     call_key: str = ""
     allowance: Allowance | None = None
+    trial: Trial | None = None
+    arm: Arm = "stable"
+    failed_at: float | None = None
+
+    def stable(self, failed_at: float | None) -> "Offer":
+        """Return the offer with the stable version in place of its candidate."""
+        assert self.trial is not None
+        return replace(self, expert=self.trial.stable, arm="stable", failed_at=failed_at)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that say which version answers, and in which arm of a rollout."""
+        version = {"X-Model-Version": self.expert.version}
+        return version if self.trial is None else version | {"X-Routing-Arm": self.arm}
 
     def worst(self, input_tokens: int, most_output: int, choices: int) -> int:
         """Return what to hold for a call, in micro-credits.
@@ -55,7 +80,10 @@ class Offer:
 
 @dataclass(kw_only=True)
 class Ticket:
-    """A call under way: what was agreed, and what was delivered so far."""
+    """A call under way: what was agreed, and what was delivered so far.
+
+    `blamed` is set when it failed by the fault of the version that answered.
+    """
 
     offer: Offer
     input_tokens: int
@@ -73,6 +101,12 @@ class Ticket:
     degraded: bool = False
     receipt: Receipt | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    blamed: bool = False
+
+    def give_way(self) -> None:
+        """Go on with the stable version: its candidate failed before its first word."""
+        self.offer = self.offer.stable(time.monotonic())
+        self.headers |= self.offer.headers()
 
     def take(self, said: Delta | Completion) -> None:
         """Note what the model said and what its server counted; of a text that stands in only its end."""
@@ -101,7 +135,11 @@ class Ticket:
     @property
     def paid_for(self) -> bool:
         """Whether there is anything to pay: not for a call that failed, was left without a word, or got a
-        text that stood in for the answer."""
+        text that stood in for the answer. Nor for one that failed in its candidate's hands, however much it
+        had said.
+        """
+        if self.offer.arm == "candidate" and self.outcome == "failed":
+            return False
         return bool(self.delivered) or self.outcome not in ("failed", "cancelled", "degraded")
 
     @property

@@ -17,7 +17,7 @@ from engine.accounts.plans import PLANS
 from engine.accounts.schemas import Caller
 from engine.billing.allowances import PackageUsedUp
 from engine.billing.schemas import HoldRequest, HoldView, Receipt
-from engine.flows import call_rounds, watch_calls
+from engine.flows import call_rounds, route_call, watch_calls
 from engine.flows.call_ticket import Credentials, Offer, Ticket
 from engine.kit import metrics
 from engine.kit.clock import now
@@ -53,7 +53,7 @@ async def paid(
         input_tokens=input_tokens,
         trace_id=current_trace(),
         started=started,
-        headers=granted.headers(),
+        headers=granted.headers() | offer.headers(),
     )
     metrics.running.inc()
     try:
@@ -94,8 +94,8 @@ async def _settled(ticket: Ticket) -> AsyncIterator[None]:
     try:
         yield
         ticket.finish_reason = ticket.finish_reason or "stop"
-    except EngineError:
-        ticket.finish_reason = "failed"
+    except EngineError as error:
+        ticket.finish_reason, ticket.blamed = "failed", route_call.blamed(error)
         raise
     finally:
         wait = watch_calls.Step(ticket.offer, metrics.settle_seconds)

@@ -86,6 +86,13 @@ async def words(
     yield Delta(text=text, finish_reason="stop", choices=_choices(said, choices))
 
 
+async def broken(error: EngineError) -> AsyncGenerator[Delta, None]:
+    """Fail as an answer does that never began."""
+    if error is not None:
+        raise error
+    yield Delta()
+
+
 async def whole(
     ticket: Ticket, spoken: Awaitable[Completion], *, plain: bool = False, choices: int = 1
 ) -> Completion:

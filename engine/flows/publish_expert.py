@@ -3,7 +3,7 @@
 from engine.accounts import service as accounts
 from engine.accounts.schemas import Person
 from engine.accounts.service import require
-from engine.flows import set_prices
+from engine.flows import roll_out, set_prices
 from engine.flows.call_rounds import listings
 from engine.kit.database import unit_of_work
 from engine.market import service as market
@@ -41,9 +41,11 @@ def describe(
 
 def _change(person: Person, expert_id: str, to: str, reason: str) -> ExpertView:
     with unit_of_work() as uow:
+        market.lock(uow, market.get(uow, expert_id, viewer=person).name)
         changed = market.change_state(uow, expert_id, to, by=person, reason=reason)
         if to == "published":
             set_prices.follow_listing(uow, changed)
+        roll_out.follow(uow, changed)
     listings.forget()
     return changed
 

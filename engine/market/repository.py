@@ -62,6 +62,11 @@ def versions(uow: Session, name: str) -> list[Expert]:
     return list(uow.scalars(select(Expert).where(Expert.name == name).order_by(Expert.created_at, Expert.id)))
 
 
+def by_ids(uow: Session, ids: Collection[str]) -> list[Expert]:
+    """Return versions by their ids."""
+    return list(uow.scalars(select(Expert).where(Expert.id == any_(cast(list(ids), ARRAY(Text))))))
+
+
 def published_names(uow: Session) -> list[str]:
     """Return the names on the market."""
     return list(uow.scalars(select(Expert.name).where(Expert.state == "published")))

@@ -88,7 +88,7 @@ def next_minor(versions: Sequence[str]) -> str:
     """Return the version MAJOR.MINOR.PATCH after the highest of `versions`, one minor up."""
     if not versions:
         return FIRST_VERSION
-    major, minor, _ = max(tuple(int(part) for part in version.split(".")) for version in versions)
+    major, minor, _ = max(_number(version) for version in versions)
     return f"{major}.{minor + 1}.0"
 
 
@@ -219,9 +219,9 @@ def change_state(uow: Session, expert_id: str, to: str, *, by: PersonLike, reaso
     """Move an expert along its road, and record who, when and why.
 
     Submitting needs a passed test and a complete listing; rejecting and suspending need a reason.
-    Publishing retires the version of that name that was on the market before. Raises NotFound for what
-    `by` cannot see, Conflict when the state does not allow the move, Forbidden when it is another's to
-    make, BadInput for a missing reason.
+    Publishing retires the version of that name that was on the market before; a retired version comes back
+    only in place of the newer one that replaced it. Raises NotFound for what `by` cannot see, Conflict when
+    the state does not allow the move, Forbidden when it is another's to make, BadInput for a missing reason.
     """
     row = _visible(uow, expert_id, by, lock=True)
     states.check_move(row.state, to, by, row.owner_id)
@@ -231,10 +231,46 @@ def change_state(uow: Session, expert_id: str, to: str, *, by: PersonLike, reaso
     elif to == "pending_review":
         _check_ready(row)
     elif to == "published":
+        if row.state == "retired":
+            repository.lock_name(uow, row.name)
+            _check_return(uow, row)
         _make_room(uow, row, by)
         row.published_at = row.published_at or now()
     repository.add_change(uow, row, from_state=row.state, to_state=to, by_id=by.id, reason=reason)
     return ExpertView.model_validate(row)
+
+
+def replacing(before: ExpertView | Expert, after: ExpertView | Expert) -> str:
+    """Return the reason of a step that puts one version in the place of another."""
+    return f"{before.version} -> {after.version}"
+
+
+def note(uow: Session, expert_id: str, *, by: PersonLike, reason: str) -> None:
+    """Record for an expert's history what happened to it while its state stays."""
+    row = _visible(uow, expert_id, by, lock=True)
+    repository.add_change(uow, row, from_state=row.state, to_state=row.state, by_id=by.id, reason=reason)
+
+
+def lock(uow: Session, name: str) -> None:
+    """Let the versions of a name, and what depends on them, change one at a time until the unit of work ends.
+
+    Whoever locks a version too, locks its name first.
+    """
+    if repository.name_owner(uow, name) is not None:
+        repository.lock_name(uow, name)
+
+
+def versions(uow: Session, name: str, tenant_id: str) -> list[ExpertView]:
+    """Return the versions of a tenant's name, the first one first. Raises NotFound for another tenant's."""
+    found = repository.versions(uow, name) if listing.is_name(name) else []
+    if not found or found[0].tenant_id != tenant_id:
+        raise NotFound("market.unknown_expert", id=name[:40])
+    return [ExpertView.model_validate(row) for row in found]
+
+
+def by_ids(uow: Session, ids: Collection[str]) -> dict[str, ExpertView]:
+    """Return versions by their ids, in whatever state; for the platform itself."""
+    return {row.id: ExpertView.model_validate(row) for row in repository.by_ids(uow, ids)} if ids else {}
 
 
 def record_quality(
@@ -298,5 +334,22 @@ def _make_room(uow: Session, row: Expert, by: PersonLike) -> None:
         return
     if row.state == "suspended":
         raise Conflict("market.newer_published", version=before.version)
-    reason = f"{before.version} -> {row.version}"
+    reason = replacing(before, row)
     repository.add_change(uow, before, from_state="published", to_state="retired", by_id=by.id, reason=reason)
+
+
+def _check_return(uow: Session, row: Expert) -> None:
+    """Raise Conflict unless the version on the market is a newer one that replaced this one."""
+    present = repository.published(uow, row.name, lock=True)
+    last = repository.changes(uow, row.id)[-1]
+    if (
+        present is None
+        or row.published_at is None
+        or last.reason != replacing(row, present)
+        or _number(present.version) < _number(row.version)
+    ):
+        raise Conflict("market.not_replaced", version=row.version)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

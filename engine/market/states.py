@@ -43,6 +43,8 @@ MOVES: dict[tuple[str, str], frozenset[str]] = {
     ("suspended", "published"): frozenset({REVIEWER}),
     # The way to a changed listing or price: off the market, back to tested, through review again.
     ("retired", "tested"): frozenset({OWNER}),
+    # Back to the version before: only for one that the present version replaced (`service.change_state`).
+    ("retired", "published"): frozenset({OWNER}),
 }
 
 EDITABLE = frozenset({"trained", "tested", "rejected"})

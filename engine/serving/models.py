@@ -1,8 +1,10 @@
-"""Tables: answers that are kept for a retry, model servers, and what is said when none answers."""
+"""Tables: answers kept for a retry, model servers, what is said when none answers, versions in traffic."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.kit.database import Base
@@ -58,3 +60,48 @@ class DegradedRow(Base):
     text: Mapped[str]
     updated_at: Mapped[datetime]
     by_id: Mapped[str]
+
+
+class RolloutRow(Base):
+    """A candidate that gets a share of the calls of a name, beside its stable version."""
+
+    __tablename__ = "serving_rollouts"
+    __table_args__ = (
+        CheckConstraint("weight_percent BETWEEN 0 AND 100", name="weight_is_a_share"),
+        Index(
+            "ix_serving_rollouts_one_running",
+            "name",
+            unique=True,
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("ix_serving_rollouts_name_started_at", "name", "started_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    tenant_id: Mapped[str] = mapped_column(index=True)
+    stable_id: Mapped[str]
+    candidate_id: Mapped[str]
+    strategy: Mapped[str]
+    weight_percent: Mapped[int]
+    margins: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    reason: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    by_id: Mapped[str]
+
+
+class OutcomeRow(Base):
+    """What came of one call while a rollout ran, of either arm."""
+
+    __tablename__ = "serving_outcomes"
+    __table_args__ = (Index("ix_serving_outcomes_rollout_id_arm_at", "rollout_id", "arm", "at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    rollout_id: Mapped[str]
+    version_id: Mapped[str]
+    arm: Mapped[str]
+    failed: Mapped[bool]
+    latency_ms: Mapped[int]
+    at: Mapped[datetime]

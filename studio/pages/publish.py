@@ -14,6 +14,7 @@ from studio.frame import JobBox, StudioPage
 from studio.handlers import publish as handlers
 from studio.handlers import take_along, trial
 from studio.handlers.publish import Listing
+from studio.rollout import RolloutBox
 from studio.servers import Instead
 from studio.takealong import TakeAlong
 from studio.trial import TrialBox
@@ -49,6 +50,7 @@ class PublishPage(StudioPage):
                     name: self.part(gr.Button(self.t(f"do_{name}"), visible=False, size="md"))
                     for name in ACTIONS
                 }
+            self.rollout = self.part(RolloutBox(self, self.expert_id, self.shown))
             gr.HTML(f"<h2>{self.t('listing')}</h2>")
             self.shown_listing = self.part(gr.HTML())
             with gr.Column() as place:
@@ -111,6 +113,7 @@ class PublishPage(StudioPage):
         self.trial.wire()
         self.along.wire()
         self.stand_in.wire()
+        self.rollout.wire()
 
     def opened(self, person: Person, query: dict[str, str]) -> dict[Any, Any]:
         if not (expert_id := query.get("expert")):
@@ -125,6 +128,7 @@ class PublishPage(StudioPage):
             self.listing: gr.update(visible=False),
             self.detail: gr.update(visible=True),
             self.expert_id: expert_id,
+            **self.rollout.opened(person, expert_id),
         }
 
     def shown(self, person: Person, expert_id: str) -> dict[Any, Any]:
@@ -142,6 +146,7 @@ class PublishPage(StudioPage):
             **self.job.show(now.job),
             **self.along.show(person, expert_id),
             **self.stand_in.show(now.expert.state == "published"),
+            **self.rollout.show(person, expert_id),
             self.weights: gr.update(visible=take_along.has_weights(person, expert_id)),
             self.head: now.head,
             self.report: now.report,

@@ -14,7 +14,7 @@ from apps.gateway import replies, requests
 from apps.gateway.answers import DONE, ClosedStream, citations, event, plain_choice, receipt_of, usage_of
 from apps.gateway.errors import body_of, language_of
 from apps.gateway.identity import Caller, credentials
-from engine.flows import answer_request, browse_market, charge_call, complete_text
+from engine.flows import answer_request, browse_market, charge_call, complete_text, route_call
 from engine.flows.answer_request import AnswerPart, WholeAnswer
 from engine.flows.charge_call import Offer
 from engine.kit.errors import EngineError
@@ -53,16 +53,19 @@ def _model(expert: browse_market.ExpertView) -> dict[str, object]:
 def _schema(kind: type[requests.Chat] | type[requests.Completion]) -> dict[str, Any]:
     """The body is read by hand, once; this is how the API's description knows of it."""
     content = {"application/json": {"schema": kind.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}, "parameters": [replies.PARAMETER]}
+    parameters = [replies.PARAMETER, *requests.ROUTING_PARAMETERS]
+    return {"requestBody": {"required": True, "content": content}, "parameters": parameters}
 
 
 @router.post("/chat/completions", response_model=None, openapi_extra=_schema(requests.Chat))
 async def chat_completions(request: Request) -> Response:
-    """Answer a conversation, whole or as a stream of chunks."""
+    """Answer a conversation, whole or as a stream of chunks; `X-Model-Version` says which version did."""
     who = await credentials(request)
     chat = await requests.body_of(request, requests.Chat)
+    routing = requests.routing_of(request)
     offer = await charge_call.look_up(who, chat.model)
     asked = chat.request()
+    offer = route_call.of_chat(offer, routing, asked.messages)
 
     def answering(offer: Offer) -> Awaitable[Response]:
         if chat.stream:
@@ -80,8 +83,10 @@ async def completions(request: Request) -> Response:
     """Continue a text, whole or as a stream of chunks. An expert's knowledge is not asked."""
     who = await credentials(request)
     body = await requests.body_of(request, requests.Completion)
+    routing = requests.routing_of(request)
     offer = await charge_call.look_up(who, body.model)
     asked = body.request()
+    offer = route_call.of_text(offer, routing, asked.prompt)
 
     def answering(offer: Offer) -> Awaitable[Response]:
         if body.stream:
