@@ -61,7 +61,7 @@ async def open_stream(wanted: Wanted, prompt: Prompt, **options: Any) -> AsyncGe
             source = _until(source, began + settings().request_timeout)
         delivered, held_back = False, list[Delta]()
         try:
-            with _counted(upstream):
+            with _counted(upstream, wanted):
                 async with aclosing(source) as deltas:
                     async for delta in deltas:
                         if delivered:
@@ -89,7 +89,7 @@ async def complete(wanted: Wanted, prompt: Prompt, **options: Any) -> Completion
             break
         left = began + settings().request_timeout - time.monotonic() if number else None
         try:
-            with _counted(upstream):
+            with _counted(upstream, wanted):
                 async with asyncio.timeout(left):
                     if upstream.served_as:
                         client = pool_of(upstream).client
@@ -135,22 +135,31 @@ async def _until(source: AsyncGenerator[Delta, None], deadline: float) -> AsyncG
 
 
 @contextmanager
-def _counted(upstream: Upstream) -> Iterator[None]:
-    """Count how a try ends. One that its caller leaves is neither good nor bad."""
+def _counted(upstream: Upstream, wanted: Wanted) -> Iterator[None]:
+    """Count how a try ends. One that its caller leaves is neither good nor bad.
+
+    A failure of what is not on the market, a candidate or a test, is held against that alone: else one bad
+    version could take the server from every expert. Where the server is at fault, the others' calls tell.
+    """
     try:
         yield
     except TimeoutError as late:
-        servers().ended(upstream, good=False)
+        _ended_badly(upstream, wanted)
         raise _Failed(UpstreamFailed("inference.too_slow")) from late
     except (RequestRefused, PromptTooLong):
         raise  # the request's fault, at any server
     except AdapterRefused as error:
         raise _Failed(error) from error
     except (NotReady, UpstreamFailed) as error:
-        servers().ended(upstream, good=False)
+        _ended_badly(upstream, wanted)
         raise _Failed(error) from error
     else:
         servers().ended(upstream, good=True)
+
+
+def _ended_badly(upstream: Upstream, wanted: Wanted) -> None:
+    if wanted.public:
+        servers().ended(upstream, good=False)
 
 
 def _nobody(wanted: Wanted) -> NotReady:

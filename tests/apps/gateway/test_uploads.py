@@ -216,7 +216,7 @@ def test_space_is_reserved_when_an_upload_begins(mine: Uploading, monkeypatch: p
 def test_an_upload_that_nobody_goes_on_with_expires(mine: Uploading, monkeypatch: pytest.MonkeyPatch) -> None:
     upload = mine.begin().json()
     mine.send(upload, 0)
-    monkeypatch.setenv("MBE_UPLOAD_DAYS", "0.0000001")
+    monkeypatch.setenv("MBE_UPLOAD_DAYS", "0.0000000001")
     settings.cache_clear()
     later = mine.begin().json()
     assert later["upload_id"] != upload["upload_id"] and later["received"] == []
