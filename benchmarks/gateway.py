@@ -9,7 +9,8 @@ take turns, in the opposite order every second time; what is told are medians ov
 - added latency with one connection: the median through the gateway less the median of the same turn straight
   to the upstream; and the same of the 99th percentiles.
 
-Then the money, see `benchmarks/gateway_money.py`.
+Then streams and twice the load (`benchmarks/gateway_limits.py`), the money
+(`benchmarks/gateway_money.py`), and the books (`benchmarks/gateway_books.py`).
 The baseline is the bare pass-through. What LiteLLM does here, and what it does not, is told in
 `benchmarks/gateway_rivals.py`.
 """
@@ -26,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gateway_money
+from benchmarks import gateway_books, gateway_limits, gateway_money
 from benchmarks.corpora import fresh_home
 from benchmarks.gateway_ours import start_ours
 from benchmarks.gateway_processes import BESIDE, UNDER_TEST, Server, busy_seconds, free_port, load, serve
@@ -37,6 +38,7 @@ CONNECTIONS = 64
 TURNS, QUICK_TURNS = 5, 2
 SECONDS, QUICK_SECONDS = 5.0, 1.0
 WARM_UP_SECONDS, QUICK_WARM_UP_SECONDS = 5.0, 1.0
+OPERATIONS, QUICK_OPERATIONS = 1_000_000, 5_000
 # Above this the load generator and the upstream, not the gateway, may be what limits the requests.
 BUSIEST = 0.9
 # Above this the gateway shared its core with something else, and no figure of that run means much.
@@ -199,12 +201,18 @@ def measure(quick: bool) -> list[Row]:
             found = compare(upstream, servers, QUICK_TURNS, QUICK_SECONDS, QUICK_WARM_UP_SECONDS)
         else:
             found = compare(upstream, servers, TURNS, SECONDS, WARM_UP_SECONDS)
+        seconds = QUICK_SECONDS if quick else SECONDS
+        beyond = list(gateway_limits.streams(upstream, servers, OURS.name, seconds))
+        taken = statistics.median(found[0][OURS.name].per_second)
+        beyond += gateway_limits.twice(servers[OURS.name], taken, seconds)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mbe-gateway-")))
         upstream = stack.enter_context(start_upstream(home, token_ms=5.0))
         stack.enter_context(fresh_home())
         exact = list(gateway_money.rows(home, upstream.url, quick))
-    return [*rows(*found), *missing, *exact]
+    with fresh_home():
+        exact += gateway_books.rows(QUICK_OPERATIONS if quick else OPERATIONS)
+    return [*rows(*found), *missing, *beyond, *exact]
 
 
 if __name__ == "__main__":
