@@ -87,17 +87,22 @@ async def complete(wanted: Wanted, prompt: Prompt, **options: Any) -> Completion
     for number, upstream in enumerate(await _to_try(wanted)):
         if not _goes_on(number, upstream, began, error):
             break
-        left = began + settings().request_timeout - time.monotonic() if number else None
         try:
             with _counted(upstream, wanted):
-                async with asyncio.timeout(left):
-                    if upstream.served_as:
-                        client = pool_of(upstream).client
-                        return await client.complete(upstream.served_as, prompt, **options)
-                    return await pool_of(upstream).complete(wanted.adapter, prompt, **options)
+                answer = _whole(upstream, wanted, prompt, options)
+                # The first one keeps to the time by itself.
+                left = began + settings().request_timeout - time.monotonic()
+                return await (asyncio.wait_for(answer, left) if number else answer)
         except _Failed as failed:
             error = failed.error
     raise error or _nobody(wanted)
+
+
+async def _whole(upstream: Upstream, wanted: Wanted, prompt: Prompt, options: dict[str, Any]) -> Completion:
+    asked = pool_of(upstream)
+    if upstream.served_as:
+        return await asked.client.complete(upstream.served_as, prompt, **options)
+    return await asked.complete(wanted.adapter, prompt, **options)
 
 
 async def _to_try(wanted: Wanted) -> list[Upstream]:

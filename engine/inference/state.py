@@ -105,7 +105,7 @@ def answers() -> bool:
     global _looked
     if settings().inference == "fake":
         return True
-    path, at = state_path(), time.monotonic()
-    if _looked is None or not _looked[2] or _looked[1] != path or at - _looked[0] > LOOK_SECONDS:
-        _looked = at, path, status().state == "ready"
+    home, at = settings().home, time.monotonic()
+    if _looked is None or not _looked[2] or _looked[1] is not home or at - _looked[0] > LOOK_SECONDS:
+        _looked = at, home, status().state == "ready"
     return _looked[2]

@@ -102,7 +102,7 @@ PAID = {"/v1/chat/completions": chat_completions, "/v1/completions": completions
 """By path; see `Direct`."""
 
 
-LOOK_AFTER = 0.05  # seconds
+LOOK_AFTER = 0.2  # seconds
 
 
 async def _unless_left(request: Request, answering: Coroutine[Any, Any, Answer]) -> Answer | None:
