@@ -6,8 +6,8 @@ answer may take. Closing a stream stops the server that speaks at once.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class _Failed(Exception):
 
 async def possible(wanted: Wanted) -> bool:
     """Return whether some server would answer now, as far as is known without asking it."""
-    return await servers().can_answer(wanted.name, public=wanted.public)
+    return bool(servers().only_local()) or await servers().can_answer(wanted.name, public=wanted.public)
 
 
 async def open_stream(wanted: Wanted, prompt: Prompt, **options: Any) -> AsyncGenerator[Delta, None]:
@@ -61,7 +61,7 @@ async def open_stream(wanted: Wanted, prompt: Prompt, **options: Any) -> AsyncGe
             source = _until(source, began + settings().request_timeout)
         delivered, held_back = False, list[Delta]()
         try:
-            with _counted(upstream, wanted):
+            with _Counted(upstream, wanted):
                 async with aclosing(source) as deltas:
                     async for delta in deltas:
                         if delivered:
@@ -88,7 +88,7 @@ async def complete(wanted: Wanted, prompt: Prompt, **options: Any) -> Completion
         if not _goes_on(number, upstream, began, error):
             break
         try:
-            with _counted(upstream, wanted):
+            with _Counted(upstream, wanted):
                 answer = _whole(upstream, wanted, prompt, options)
                 # The first one keeps to the time by itself.
                 left = began + settings().request_timeout - time.monotonic()
@@ -105,8 +105,9 @@ async def _whole(upstream: Upstream, wanted: Wanted, prompt: Prompt, options: di
     return await asked.complete(wanted.adapter, prompt, **options)
 
 
-async def _to_try(wanted: Wanted) -> list[Upstream]:
-    return (await servers().order(wanted.name, public=wanted.public))[:MOST_TRIES]
+async def _to_try(wanted: Wanted) -> Sequence[Upstream]:
+    found = servers().only_local() or await servers().order(wanted.name, public=wanted.public)
+    return found[:MOST_TRIES]
 
 
 def _goes_on(number: int, upstream: Upstream, began: float, error: EngineError | None) -> bool:
@@ -139,32 +140,34 @@ async def _until(source: AsyncGenerator[Delta, None], deadline: float) -> AsyncG
             yield delta
 
 
-@contextmanager
-def _counted(upstream: Upstream, wanted: Wanted) -> Iterator[None]:
-    """Count how a try ends. One that its caller leaves is neither good nor bad.
+class _Counted:
+    """Counts how a try ends. One that its caller leaves is neither good nor bad.
 
     A failure of what is not on the market, a candidate or a test, is held against that alone: else one bad
-    version could take the server from every expert. Where the server is at fault, the others' calls tell.
+    version could take the server from every expert. Where the server is at fault, the others' calls tell. A
+    class, because a generator takes several times as long.
     """
-    try:
-        yield
-    except TimeoutError as late:
-        _ended_badly(upstream, wanted)
-        raise _Failed(UpstreamFailed("inference.too_slow")) from late
-    except (RequestRefused, PromptTooLong):
-        raise  # the request's fault, at any server
-    except AdapterRefused as error:
-        raise _Failed(error) from error
-    except (NotReady, UpstreamFailed) as error:
-        _ended_badly(upstream, wanted)
-        raise _Failed(error) from error
-    else:
-        servers().ended(upstream, good=True)
 
+    __slots__ = ("_upstream", "_wanted")
 
-def _ended_badly(upstream: Upstream, wanted: Wanted) -> None:
-    if wanted.public:
-        servers().ended(upstream, good=False)
+    def __init__(self, upstream: Upstream, wanted: Wanted) -> None:
+        self._upstream, self._wanted = upstream, wanted
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            servers().ended(self._upstream, good=True)
+        elif isinstance(error, RequestRefused | PromptTooLong):
+            pass  # the request's fault, at any server
+        elif isinstance(error, AdapterRefused):
+            raise _Failed(error) from error
+        elif isinstance(error, TimeoutError | NotReady | UpstreamFailed):
+            if self._wanted.public:
+                servers().ended(self._upstream, good=False)
+            told = error if isinstance(error, EngineError) else UpstreamFailed("inference.too_slow")
+            raise _Failed(told) from error
 
 
 def _nobody(wanted: Wanted) -> NotReady:

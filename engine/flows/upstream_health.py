@@ -90,6 +90,15 @@ class Servers:
                 metrics.upstream_gone(gone)
             self._declared, self._read_at = found, time.monotonic()
 
+    def only_local(self) -> tuple[Upstream, ...]:
+        """Return the built-in server while there is no other and it works, else nothing.
+
+        So it is nearly everywhere, and then nothing else has to be asked on the way of a call.
+        """
+        fresh = time.monotonic() - self._read_at <= DECLARED_SECONDS
+        alone = fresh and len(self._declared) == 1 and self._declared[0] is BUILT_IN
+        return self._declared if alone and self.works(LOCAL) and state.answers() else ()
+
     async def order(self, model: str, *, public: bool) -> list[Upstream]:
         """Return the servers that may answer for an expert now, in the order to try them."""
         able = [one for one in await self.declared() if upstreams.serves(one, model, public=public)]
