@@ -12,6 +12,8 @@ import pytest
 
 from engine.accounts.schemas import Person
 from engine.flows import degraded_answers, upstream_health
+from engine.flows.call_allowances import allowances
+from engine.flows.call_rounds import listings
 from engine.inference import pool
 from engine.kit import blobs, database, migrate
 from engine.kit.settings import settings
@@ -40,6 +42,8 @@ def forget_everything() -> None:
     settings.cache_clear()
     upstream_health.start_anew()
     degraded_answers.forget()
+    listings.forget()
+    allowances.forget()
 
 
 @pytest.fixture(scope="session")
