@@ -185,9 +185,20 @@ def busiest(made: dict[str, Measured], column: str) -> float:
     return round(max(share for all_ in made.values() for share in getattr(all_, column)), 3)
 
 
-def measure(quick: bool) -> list[Row]:
+def measure(quick: bool) -> Iterator[Row]:
     """Start everything, measure, and end everything."""
-    missing = []
+    yield from speed(quick)
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mbe-gateway-")))
+        upstream = stack.enter_context(start_upstream(home, token_ms=5.0))
+        stack.enter_context(fresh_home())
+        yield from gateway_money.rows(home, upstream.url, quick)
+    with fresh_home():
+        yield from gateway_books.rows(QUICK_OPERATIONS if quick else OPERATIONS)
+
+
+def speed(quick: bool) -> Iterator[Row]:
+    """Measure all contenders in turn, then streams, then twice the load."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mbe-gateway-")))
         upstream = stack.enter_context(start_upstream(home))
@@ -196,23 +207,16 @@ def measure(quick: bool) -> list[Row]:
             try:
                 servers[contender.name] = stack.enter_context(contender.start(home, upstream.url))
             except Unavailable as error:
-                missing.append(Row(name=f"{contender.name}: not measured; {error}", value=0, unit="requests"))
+                yield Row(name=f"{contender.name}: not measured; {error}", value=0, unit="requests")
         if quick:
             found = compare(upstream, servers, QUICK_TURNS, QUICK_SECONDS, QUICK_WARM_UP_SECONDS)
         else:
             found = compare(upstream, servers, TURNS, SECONDS, WARM_UP_SECONDS)
+        yield from rows(*found)
         seconds = QUICK_SECONDS if quick else SECONDS
-        beyond = list(gateway_limits.streams(upstream, servers, OURS.name, seconds))
+        yield from gateway_limits.streams(upstream, servers, OURS.name, seconds)
         taken = statistics.median(found[0][OURS.name].per_second)
-        beyond += gateway_limits.twice(servers[OURS.name], taken, seconds)
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mbe-gateway-")))
-        upstream = stack.enter_context(start_upstream(home, token_ms=5.0))
-        stack.enter_context(fresh_home())
-        exact = list(gateway_money.rows(home, upstream.url, quick))
-    with fresh_home():
-        exact += gateway_books.rows(QUICK_OPERATIONS if quick else OPERATIONS)
-    return [*rows(*found), *missing, *beyond, *exact]
+        yield from gateway_limits.twice(servers[OURS.name], taken, seconds)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ class Clerk:
         self._open: list[tuple[str, int]] = []
         self._ended: list[str] = []
         self._before: list[Any] = []  # holds and settlements that may be sent again
-        self._name = f"{number}-{os.getpid()}"
+        self._name = uuid4().hex  # a number may come twice, a key may not
         self._count = 0
 
     def work(self, operations: int) -> Iterator[int]:

@@ -5,7 +5,8 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -47,7 +48,14 @@ def machine(libraries: Sequence[str]) -> Row:
     return Row(name=name, value=os.cpu_count() or 1, unit="cores")
 
 
-def report(description: str, libraries: Sequence[str], measure: Callable[[bool], list[Row]]) -> None:
+def told(rows: Iterable[Row]) -> Iterator[Row]:
+    """Say each row on stderr once it is known: what ends early has then lost nothing."""
+    for row in rows:
+        print(f"{row.name}: {row.value:g} {row.unit}", file=sys.stderr, flush=True)
+        yield row
+
+
+def report(description: str, libraries: Sequence[str], measure: Callable[[bool], Iterable[Row]]) -> None:
     """Run `measure(quick)` and print a table, or with --json a list of rows; the machine stands first."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
@@ -55,7 +63,7 @@ def report(description: str, libraries: Sequence[str], measure: Callable[[bool],
         "--quick", action="store_true", help="fewer cases; a rough idea within a minute or two"
     )
     options = parser.parse_args()
-    rows = [machine(libraries), *measure(options.quick)]
+    rows = [machine(libraries), *told(measure(options.quick))]
     if options.json:
         print(json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=1))
         return

@@ -9,6 +9,7 @@ from engine.kit import metrics
 from engine.kit.errors import BadInput, EngineError, NotReady
 from engine.kit.logs import current_trace, logger
 from engine.kit.messages import pick_language, t
+from engine.serving.schemas import LimitReached
 
 log = logger(__name__)
 
@@ -51,7 +52,9 @@ def body_of(error: EngineError, language: str) -> dict[str, object]:
 
 def response_for(error: EngineError, language: str) -> JSONResponse:
     """Return the whole error response."""
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, NotReady) else None
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, NotReady) else {}
+    if isinstance(error, LimitReached):
+        headers |= error.headers()
     return JSONResponse(body_of(error, language), status_code=error.status, headers=headers)
 
 

@@ -22,6 +22,8 @@ WINDOWS: dict[Kind, int] = {
 STEPS = 240  # a window moves on in so many steps: a quarter of a second of a minute, six minutes of a day
 REQUESTS: tuple[Kind, ...] = ("requests_per_minute", "requests_per_day")
 TOKENS: tuple[Kind, ...] = ("tokens_per_minute",)
+COUNTED = {"requests": REQUESTS, "tokens": TOKENS}
+"""The kinds by the word that OpenAI's headers have for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +55,23 @@ class Pass:
         Those of a kind that has no limit are missing.
         """
         told: dict[str, str] = {}
-        for name, kinds in (("requests", REQUESTS), ("tokens", TOKENS)):
+        for kinds in COUNTED.values():
             of_kind = [one for one in self.standings if one[0].kind in kinds]
             if of_kind:
-                limit, remaining, reset = min(of_kind, key=lambda one: (one[1], -one[2]))
-                told[f"x-ratelimit-limit-{name}"] = str(limit.most)
-                told[f"x-ratelimit-remaining-{name}"] = str(remaining)
-                told[f"x-ratelimit-reset-{name}"] = _duration(reset)
+                told |= _told(*min(of_kind, key=lambda one: (one[1], -one[2])))
         return told
+
+
+def _told(limit: Limit, remaining: int | None, reset: int) -> dict[str, str]:
+    name = next((name for name, kinds in COUNTED.items() if limit.kind in kinds), None)
+    if name is None:
+        return {}
+    left = {} if remaining is None else {f"x-ratelimit-remaining-{name}": str(remaining)}
+    return {
+        f"x-ratelimit-limit-{name}": str(limit.most),
+        **left,
+        f"x-ratelimit-reset-{name}": _duration(reset),
+    }
 
 
 class LimitReached(TooMany):
@@ -75,6 +86,12 @@ class LimitReached(TooMany):
             kind=limit.kind,
             most=limit.most,
         )
+        # Of tokens some may be left, only too few.
+        self._headers = _told(limit, 0 if limit.kind in REQUESTS else None, wait)
+
+    def headers(self) -> dict[str, str]:
+        """Return OpenAI's x-ratelimit headers of this limit; a limit of parallel calls has none."""
+        return self._headers
 
     def message(self, language: str) -> str:
         """Return the text for a person."""

@@ -152,7 +152,10 @@ def test_a_limit_that_is_reached(gateway: Gateway, rich: Person, published: Expe
     keyed.headers["Authorization"] = f"Bearer {made['secret']}"
     assert keyed.post(CHAT, json=QUESTION).status_code == 200
     with counted() as changes:
-        assert keyed.post(CHAT, json=QUESTION).status_code == 429
+        refused = keyed.post(CHAT, json=QUESTION)
+    assert refused.status_code == 429
+    assert refused.headers["x-ratelimit-limit-requests"] == "1"
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     assert changes == {
         ("mbe_requests_total", "help-desk", "refused", rich.tenant_id): 1,
         ("mbe_limit_refusals_total", "key_requests_per_minute"): 1,

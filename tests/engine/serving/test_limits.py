@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.kit.errors import BadInput, TooMany
 from engine.serving.limits import Kind, Limit, Pass, Scope
+from engine.serving.schemas import LimitReached
 from tests.engine.serving.conftest import Bench
 
 
@@ -23,8 +24,8 @@ def leave(bench: Bench, granted: Pass, tokens: int = 0) -> None:
     bench.run(bench.door.leave(granted, tokens))
 
 
-def refused(bench: Bench, *limits: Limit, tokens: int = 0) -> TooMany:
-    with pytest.raises(TooMany) as told:
+def refused(bench: Bench, *limits: Limit, tokens: int = 0) -> LimitReached:
+    with pytest.raises(LimitReached) as told:
         enter(bench, *limits, tokens=tokens)
     return told.value
 
@@ -256,6 +257,16 @@ class TestWords:
         assert "This project has reached its limit: requests per minute, at most 1." in error.message("en")
         assert f"请在 {error.retry_after} 秒后重试" in error.message("zh")
         assert "该项目已达到上限：每分钟请求数最多为 1。" in error.message("zh")
+        headers = error.headers()
+        assert headers.pop("x-ratelimit-reset-requests") in ("1m0s", "1m1s")
+        assert headers == {"x-ratelimit-limit-requests": "1", "x-ratelimit-remaining-requests": "0"}
+
+    def test_of_tokens_some_may_be_left_and_only_too_few(self, bench: Bench) -> None:
+        one = limit("tokens_per_minute", 100)
+        enter(bench, one, tokens=60)
+        headers = refused(bench, one, tokens=60).headers()
+        assert headers.keys() == {"x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"}
+        assert headers["x-ratelimit-limit-tokens"] == "100"
 
     @pytest.mark.parametrize(
         ("kind", "most", "tokens"),
