@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
@@ -82,6 +83,9 @@ def dashboard_face() -> FastAPI:
 class Face:
     """An app that is built once and started once, by whoever asks first."""
 
+    # Gradio keeps the page under construction in a global: two at once would take each other's parts.
+    _one_at_a_time = threading.Lock()
+
     def __init__(self, name: str, build: Callable[[], FastAPI]) -> None:
         self.name = name
         self._build = build
@@ -93,13 +97,17 @@ class Face:
         """Return the app, ready to answer."""
         async with self._lock:
             if self._app is None:
-                app = await asyncio.to_thread(self._build)
+                app = await asyncio.to_thread(self._built)
                 started = asyncio.get_running_loop().create_future()
                 self._running = asyncio.create_task(self._live(app, started))
                 await started
                 self._app = app
                 log.info("face ready", face=self.name)
             return self._app
+
+    def _built(self) -> FastAPI:
+        with Face._one_at_a_time:
+            return self._build()
 
     async def _live(self, app: FastAPI, started: asyncio.Future[None]) -> None:
         """Keep the app's lifespan open, in one task from its beginning to its end."""
