@@ -74,7 +74,9 @@ def test_langchain_answers_and_streams_the_same_words(chain: ChatOpenAI) -> None
     assert told and told[-1]["output_tokens"] == whole.usage_metadata["output_tokens"]
 
 
-def test_langchain_embeds(house: House, secret: str) -> None:
+def test_langchain_embeds(house: House) -> None:
+    developer = house.enter("developer")
+    secret = developer.post("/api/keys", json={"name": "embeddings"}).json()["secret"]
     # With the check it would fetch a tokenizer of OpenAI's from the internet.
     texts = OpenAIEmbeddings(
         model="ngram",
